@@ -1,1 +1,50 @@
-fn main() {}
+//! `cargo xtask …`: everything the project checks or shows about itself.
+//!
+//! `cargo xtask help` lists the commands. Each is one file; this one only chooses.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to a terminal")]
+
+mod ci;
+mod demo;
+mod run;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  ci            everything CI checks: format, clippy, tidy, tests, benches once
+  tidy          dependency directions, licences, sources, banned calls
+  demo [--small] [--release] [--keep]
+                the whole path with the real aws cli: buckets, a tree of files, deals on chain,
+                cache dropped, 8 of 12 miners stopped, every byte compared, restart, compared again
+  kill-loop [--rounds N] [--small]
+                kill -9 of the whole stack in the middle of a load of PUTs, restarted, every
+                acknowledged object compared
+  help          this text
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = args.collect();
+    let result = match command.as_str() {
+        "ci" => ci::ci(),
+        "tidy" => tidy::tidy(),
+        "demo" => demo::demo(&rest),
+        "kill-loop" => demo::kill_loop(&rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("there is no command {other:?}; `cargo xtask help` lists them")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

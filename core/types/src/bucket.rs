@@ -12,7 +12,9 @@ pub struct BucketName(String);
 
 /// Why a bucket name was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a bucket name has 3 to 63 of a-z, 0-9, '.' and '-', begins and ends with a letter or digit, and is not an IP address")]
+#[error(
+    "a bucket name has 3 to 63 of a-z, 0-9, '.' and '-', begins and ends with a letter or digit, and is not an IP address"
+)]
 pub struct BucketNameError;
 
 impl BucketName {

@@ -16,13 +16,13 @@ pub mod ports;
 pub use bucket::{BucketName, BucketNameError, ObjectKey, ObjectKeyError};
 pub use error::{Outcome, PortError, PortErrorKind, PortResult};
 pub use id::{
-    AccountId, ExtentId, Fid, FragmentIndex, Hash32, InodeId, KeyId, Lsn, MapId, SegmentSeq, StreamId, TerritoryName,
-    UploadSeq, VersionSeq,
+    AccountId, ExtentId, Fid, FragmentIndex, Hash32, InodeId, KeyId, Lsn, MapId, SegmentSeq, StreamId,
+    TerritoryName, UploadSeq, VersionSeq,
 };
 pub use principal::{Action, Authenticated, Frontend};
 pub use size::{
-    DATA_FRAGMENTS, FRAGMENT_BYTES, FRAGMENTS, FRAME_BYTES, FRAME_TAG_BYTES, LEASE_BYTES, PARITY_FRAGMENTS, SEALED_FRAME_BYTES,
-    SEGMENT_BYTES, TERRITORY_BYTES_PER_SEGMENT,
+    DATA_FRAGMENTS, FRAGMENT_BYTES, FRAGMENTS, FRAME_BYTES, FRAME_TAG_BYTES, LEASE_BYTES, PARITY_FRAGMENTS,
+    SEALED_FRAME_BYTES, SEGMENT_BYTES, TERRITORY_BYTES_PER_SEGMENT,
 };
 
 /// How safe a prefix of the log is (architecture section 3). Ordered: later means safer.
@@ -38,7 +38,9 @@ pub enum Level {
 }
 
 /// Nanoseconds since the Unix epoch. Negative values are times before 1970 (POSIX allows them).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

@@ -55,7 +55,12 @@ pub trait Keys: Send + Sync + std::fmt::Debug {
     /// [`crate::PortErrorKind::Corrupt`] when the wrap, its bucket key or its commitment do not fit.
     async fn unwrap(&self, bucket: &WrappedBucketKey, data: &WrappedDataKey) -> PortResult<DataKey>;
     /// The same data key under another bucket key (cross-bucket copy).
-    async fn rewrap(&self, from: &WrappedBucketKey, to: &WrappedBucketKey, data: &WrappedDataKey) -> PortResult<WrappedDataKey>;
+    async fn rewrap(
+        &self,
+        from: &WrappedBucketKey,
+        to: &WrappedBucketKey,
+        data: &WrappedDataKey,
+    ) -> PortResult<WrappedDataKey>;
     /// Seals a small record (secrets, checkpoints, log segments) under a key derived from the root
     /// for `purpose`. The sealed form carries its own random nonce.
     async fn seal_record(&self, purpose: &str, plain: &[u8]) -> PortResult<Vec<u8>>;

@@ -43,7 +43,13 @@ pub trait Miners: Send + Sync + std::fmt::Debug {
     /// Returns when the miner has said that it holds it.
     async fn put(&self, miner: &MinerAddr, fid: Fid, fragment: Hash32, body: Bytes) -> PortResult<()>;
     /// Bytes `range` of a fragment, exactly that many. They are not verified here: frames carry tags.
-    async fn get(&self, miner: &MinerAddr, fid: Fid, fragment: Hash32, range: Range<u32>) -> PortResult<Bytes>;
+    async fn get(
+        &self,
+        miner: &MinerAddr,
+        fid: Fid,
+        fragment: Hash32,
+        range: Range<u32>,
+    ) -> PortResult<Bytes>;
     /// Is it there, and has it room?
     async fn probe(&self, miner: &MinerAddr) -> PortResult<MinerStatus>;
     /// Statistics of past reads, where there are any.

@@ -12,8 +12,8 @@ mod striper;
 
 pub use catalog::{Catalog, Row, RowChange};
 pub use chain::{
-    Chain, ChainEvent, ChainHead, DealSpec, DealState, DeclaredSegment, FileSegment, FileState, HeldFile, MinerChain,
-    MinerInfo, NetworkSpace, PlacedFragment, Receipt, Territory, TerritoryState,
+    Chain, ChainEvent, ChainHead, DealSpec, DealState, DeclaredSegment, FileSegment, FileState, HeldFile,
+    MinerChain, MinerInfo, NetworkSpace, PlacedFragment, Receipt, Territory, TerritoryState,
 };
 pub use clock::Clock;
 pub use disk::{Disk, DiskEntry, DiskFile};

@@ -22,5 +22,6 @@ pub trait Striper: Send + Sync + std::fmt::Debug {
     async fn fragment(&self, segment: Bytes, index: FragmentIndex) -> PortResult<Bytes>;
     /// Rebuilds `wanted` from the same byte range of any 4 others. All inputs have the same length
     /// (any length: the code works column by column) and distinct indices.
-    async fn rebuild(&self, columns: Vec<(FragmentIndex, Bytes)>, wanted: FragmentIndex) -> PortResult<Bytes>;
+    async fn rebuild(&self, columns: Vec<(FragmentIndex, Bytes)>, wanted: FragmentIndex)
+    -> PortResult<Bytes>;
 }
