@@ -1,0 +1,248 @@
+//! The store's one error. A frontend maps its kind to an S3 code or an errno and prints its message;
+//! the cause stays in the source chain for the log.
+//!
+//! The set of kinds is closed: a kind exists because some caller acts differently on it.
+//! [`StoreError::outcome`] says whether the act may have happened all the same.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use gw_types::{Outcome, PortError, PortErrorKind, Timestamp};
+
+use crate::api::{ObjectInfo, VersionId};
+
+/// Result of every verb of the store.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// What a caller would do differently. The S3 code that each stands for is named where it is not
+/// the same word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreErrorKind {
+    /// No bucket of this name (404; ENOENT).
+    NoSuchBucket,
+    /// No current object at this key (404; ENOENT). [`ErrorDetail::DeleteMarker`] where a delete
+    /// marker hides older versions.
+    NoSuchKey,
+    /// The version id is well formed and not there (404).
+    NoSuchVersion,
+    /// The version asked for by id is a delete marker (405 MethodNotAllowed). Detail says which.
+    IsDeleteMarker,
+    /// No such upload at this key: never begun, aborted or long completed (404).
+    NoSuchUpload,
+    /// No user or access key of this name.
+    NoSuchUser,
+    /// A user or access key of this name is there already.
+    UserExists,
+    /// Somebody else owns a bucket of this name (409).
+    BucketAlreadyExists,
+    /// The caller owns a bucket of this name already (409).
+    BucketAlreadyOwnedByYou,
+    /// Objects, versions or delete markers are left in it (409).
+    BucketNotEmpty,
+    /// The bucket is not in a state that allows this (409 InvalidBucketState).
+    InvalidBucketState,
+    /// A part of the list is not there or its ETag or checksum differs (400).
+    InvalidPart,
+    /// Part numbers of the list do not ascend (400).
+    InvalidPartOrder,
+    /// A part other than the last is smaller than 5 MiB (400).
+    EntityTooSmall,
+    /// Larger than an object or a part may be (400).
+    EntityTooLarge,
+    /// User metadata or headers are larger than allowed (400).
+    MetadataTooLarge,
+    /// If-Match, If-None-Match or If-Unmodified-Since did not hold (412).
+    PreconditionFailed,
+    /// The name exists but is not published yet, so `If-None-Match: *` cannot be decided (409).
+    ConditionalRequestConflict,
+    /// If-None-Match or If-Modified-Since on a read: not changed (304). Detail carries the object.
+    NotModified,
+    /// The principal may not do this (403; EACCES).
+    AccessDenied,
+    /// A quota of the bucket would be passed (403; EDQUOT).
+    QuotaExceeded,
+    /// Staging has no room now; asking again later helps (503 SlowDown; EAGAIN).
+    StagingFull,
+    /// Too much is waiting for the journal; asking again later helps (503 SlowDown; EAGAIN).
+    Busy,
+    /// The local disk is full (507 or 503; ENOSPC).
+    DiskFull,
+    /// Content-MD5 or a checksum differs from the bytes received (400).
+    BadDigest,
+    /// Fewer or more bytes came than were promised (400).
+    IncompleteBody,
+    /// The range lies behind the end (416). [`ErrorDetail::Len`] says how long the object is.
+    InvalidRange,
+    /// A version id nobody could have been given (400 InvalidArgument).
+    InvalidVersionId,
+    /// A malformed argument: token, marker, name of a document (400).
+    InvalidArgument,
+    /// Committed and staged, but the wanted level was not reached in the time allowed (503;
+    /// outcome unknown: the object is there).
+    NotDurable,
+    /// There is no territory, or no room in it, for the wanted level (503).
+    NoTerritory,
+    /// A device sync has failed: read-only until restart (503; EROFS).
+    Poisoned,
+    /// Bytes are on miners of which too few answer (503; EIO).
+    Unreachable,
+    /// Bytes or rows are not what they must be; nothing wrong was handed out (500; EIO).
+    Corrupt,
+    /// A port failed in a way nobody can act on (500; EIO).
+    Internal,
+}
+
+/// What some kinds carry so that a frontend can answer in full.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ErrorDetail {
+    /// With [`StoreErrorKind::NotModified`] and [`StoreErrorKind::PreconditionFailed`] on reads.
+    Object(Box<ObjectInfo>),
+    /// With [`StoreErrorKind::NoSuchKey`] and [`StoreErrorKind::IsDeleteMarker`].
+    DeleteMarker {
+        /// Its version id.
+        version_id: VersionId,
+        /// When it was set.
+        last_modified: Timestamp,
+    },
+    /// With [`StoreErrorKind::InvalidRange`]: the object's length in bytes.
+    Len(u64),
+    /// With [`StoreErrorKind::EntityTooSmall`] and [`StoreErrorKind::InvalidPart`]: which part.
+    Part(u16),
+}
+
+/// An error of the store.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    outcome: Outcome,
+    message: Cow<'static, str>,
+    detail: Option<ErrorDetail>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error after which it is certain that nothing happened.
+    pub fn new(kind: StoreErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, outcome: Outcome::Definite, message: message.into(), detail: None, source: None }
+    }
+    /// Adds what the answer needs.
+    #[must_use]
+    pub fn with_detail(mut self, detail: ErrorDetail) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+    /// Keeps the error this one was made from.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+    /// Marks that the act may have happened.
+    #[must_use]
+    pub fn maybe_done(mut self) -> Self {
+        self.outcome = Outcome::Unknown;
+        self
+    }
+    /// What a caller can act on.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+    /// Whether the act may have happened.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+    /// The sentence for a person.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+    /// What the answer needs beyond the kind.
+    pub fn detail(&self) -> Option<&ErrorDetail> {
+        self.detail.as_ref()
+    }
+    pub(crate) fn corrupt(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StoreErrorKind::Corrupt, message)
+    }
+    pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StoreErrorKind::InvalidArgument, message)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(source) = &self.source {
+            write!(f, ": {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+impl From<StoreErrorKind> for StoreError {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self::new(kind, sentence(kind))
+    }
+}
+
+impl From<PortError> for StoreError {
+    fn from(error: PortError) -> Self {
+        let kind = match error.kind() {
+            PortErrorKind::Full => StoreErrorKind::DiskFull,
+            PortErrorKind::Unavailable => StoreErrorKind::Unreachable,
+            PortErrorKind::Corrupt => StoreErrorKind::Corrupt,
+            PortErrorKind::Poisoned => StoreErrorKind::Poisoned,
+            PortErrorKind::NotFound | PortErrorKind::Refused => StoreErrorKind::Internal,
+        };
+        let outcome = error.outcome();
+        let mut made = Self::from(kind).with_source(error);
+        made.outcome = outcome;
+        made
+    }
+}
+
+/// What each kind says when nothing better is known.
+fn sentence(kind: StoreErrorKind) -> &'static str {
+    match kind {
+        StoreErrorKind::NoSuchBucket => "the bucket does not exist",
+        StoreErrorKind::NoSuchKey => "the key does not exist",
+        StoreErrorKind::NoSuchVersion => "the version does not exist",
+        StoreErrorKind::IsDeleteMarker => "the version is a delete marker",
+        StoreErrorKind::NoSuchUpload => "the upload does not exist: it was aborted, completed or never begun",
+        StoreErrorKind::NoSuchUser => "the user does not exist",
+        StoreErrorKind::UserExists => "the user or access key exists already",
+        StoreErrorKind::BucketAlreadyExists => "the bucket name is taken",
+        StoreErrorKind::BucketAlreadyOwnedByYou => "you own this bucket already",
+        StoreErrorKind::BucketNotEmpty => "the bucket is not empty",
+        StoreErrorKind::InvalidBucketState => "the bucket is not in a state that allows this",
+        StoreErrorKind::InvalidPart => "a part is missing, or its ETag is another",
+        StoreErrorKind::InvalidPartOrder => "part numbers must ascend",
+        StoreErrorKind::EntityTooSmall => "every part but the last has at least 5 MiB",
+        StoreErrorKind::EntityTooLarge => "the body is larger than allowed",
+        StoreErrorKind::MetadataTooLarge => "the metadata headers are larger than allowed",
+        StoreErrorKind::PreconditionFailed => "a precondition did not hold",
+        StoreErrorKind::ConditionalRequestConflict => "the key is being written; try again",
+        StoreErrorKind::NotModified => "not modified",
+        StoreErrorKind::AccessDenied => "access denied",
+        StoreErrorKind::QuotaExceeded => "the bucket's quota would be passed",
+        StoreErrorKind::StagingFull => "staging is full; try again later",
+        StoreErrorKind::Busy => "too much is waiting for the journal; try again later",
+        StoreErrorKind::DiskFull => "the gateway's disk is full",
+        StoreErrorKind::BadDigest => "the digest given is not that of the body received",
+        StoreErrorKind::IncompleteBody => "the body has another length than promised",
+        StoreErrorKind::InvalidRange => "the range lies behind the end of the object",
+        StoreErrorKind::InvalidVersionId => "not a version id",
+        StoreErrorKind::InvalidArgument => "invalid argument",
+        StoreErrorKind::NotDurable => "stored here, but not yet as durable as asked for",
+        StoreErrorKind::NoTerritory => "there is no territory with room",
+        StoreErrorKind::Poisoned => "the disk failed a sync; the gateway is read-only until it is restarted",
+        StoreErrorKind::Unreachable => "the bytes cannot be reached now",
+        StoreErrorKind::Corrupt => "the stored bytes are damaged",
+        StoreErrorKind::Internal => "internal error",
+    }
+}
