@@ -65,8 +65,8 @@ pub struct Code(Engine);
 
 #[derive(Debug)]
 enum Engine {
-    Simd(Simd),
-    Reference(Reference),
+    Simd(Box<Simd>),
+    Reference(Box<Reference>),
 }
 
 impl Code {
@@ -77,12 +77,12 @@ impl Code {
 
     /// The fast engine. `None` where no vector kernel fits this processor.
     pub fn fast() -> Option<Self> {
-        Simd::detect().map(|simd| Self(Engine::Simd(simd)))
+        Simd::detect().map(|simd| Self(Engine::Simd(Box::new(simd))))
     }
 
     /// The reference engine.
     pub fn reference() -> Self {
-        Self(Engine::Reference(Reference::new()))
+        Self(Engine::Reference(Box::new(Reference::new())))
     }
 
     /// What does the work, for `status` and figures: `"reference"` or a kernel's name.

@@ -1,5 +1,10 @@
 //! Promises of the codec, checked from outside. One binary for all of them.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test a panic is the answer; the lint spares only the test functions themselves"
+)]
+
 mod erasure;
 mod frame;
 mod vectors;
