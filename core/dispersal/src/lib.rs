@@ -1,0 +1,5 @@
+//! Dispersal: from sealed segments on this disk to Active deals on the network, and back.
+mod deal;
+mod log;
+mod pick;
+mod watermark;
