@@ -1,0 +1,13 @@
+//! The development chain through the eyes of a subxt client, which is how everything else sees it.
+
+mod calls;
+mod deals;
+mod durability;
+mod expiry;
+mod metadata;
+mod miners;
+mod oss;
+mod rpc;
+mod support;
+mod territory;
+mod vectors;
