@@ -11,13 +11,17 @@
 //!   it and hashes 12 fragments, as the gateway does. `sum_of_parts` does the same work part by part
 //!   with the bare crates (and the fast engine). Goal: pipeline >= 80 % of it.
 
+use std::num::NonZeroUsize;
+
+use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use gw_codec::erasure::Code;
 use gw_codec::frame::{FrameCipher, plain_capacity, seal_extent};
 use gw_codec::hash::{Lanes, data_hashes, parity_hashes, stripe_hashes};
 use gw_codec::layout::Segment;
-use gw_types::ports::DataKey;
+use gw_tee::LocalStriper;
+use gw_types::ports::{DataKey, Striper};
 use gw_types::{
     ExtentId, FRAGMENT_BYTES, FRAME_BYTES, KeyId, LEASE_BYTES, SEALED_FRAME_BYTES, SEGMENT_BYTES,
 };
@@ -241,9 +245,9 @@ mod sha256 {
 #[divan::bench_group(sample_count = 20)]
 mod segment {
     use super::{
-        Bare, Bencher, BytesCount, Code, ExtentId, FRAGMENT, FRAME, LEASE, LEASE_BYTES, Lanes, SEGMENT,
-        Segment, bare_sha256, black_box, data_hashes, frame_cipher, parity_hashes, pattern, plain_capacity,
-        seal_extent, stripe_hashes,
+        Bare, Bencher, Bytes, BytesCount, Code, ExtentId, FRAGMENT, FRAME, LEASE, LEASE_BYTES, Lanes,
+        LocalStriper, NonZeroUsize, SEGMENT, Segment, Striper, bare_sha256, black_box, data_hashes,
+        frame_cipher, parity_hashes, pattern, plain_capacity, seal_extent, stripe_hashes,
     };
 
     #[divan::bench]
@@ -275,6 +279,17 @@ mod segment {
         let (code, bytes) = (Code::detect(), pattern(SEGMENT));
         let segment = Segment::new(&bytes).expect("32 MiB");
         bencher.counter(BytesCount::new(SEGMENT)).bench_local(|| parity_hashes(&code, black_box(segment)));
+    }
+
+    /// Both halves at once, as `LocalStriper` runs them: one segment on two threads.
+    #[divan::bench]
+    fn striper_on_two_threads(bencher: Bencher<'_, '_>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let striper = LocalStriper::new(NonZeroUsize::MIN.saturating_add(1));
+        let segment = Bytes::from(pattern(SEGMENT));
+        bencher
+            .counter(BytesCount::new(SEGMENT))
+            .bench_local(|| runtime.block_on(striper.hash(segment.clone())));
     }
 
     /// The floor: each part by itself, with nothing of ours around it but the fast engine's columns.

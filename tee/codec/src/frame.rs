@@ -197,10 +197,14 @@ pub fn frames_for(range: Range<u64>, extent_plain_len: u64) -> Option<FrameSpan>
     if range.start > range.end || range.end > extent_plain_len || extent_plain_len >= EXTENT_PLAIN_BYTES_MAX {
         return None;
     }
+    if range.is_empty() {
+        return Some(FrameSpan { frames: 0..0, sealed: 0..0, skip: 0, len: 0 });
+    }
     let first = range.start / FRAME_BYTES;
-    let end = if range.is_empty() { first } else { range.end.div_ceil(FRAME_BYTES) };
+    let end = range.end.div_ceil(FRAME_BYTES);
     let sealed_end = (end * SEALED_FRAME_BYTES).min(sealed_len(extent_plain_len));
-    let sealed_start = (first * SEALED_FRAME_BYTES).min(sealed_end);
+    let sealed_start = first * SEALED_FRAME_BYTES;
+    assert!(sealed_start < sealed_end, "a frame that is touched has bytes");
     Some(FrameSpan {
         frames: u32::try_from(first).ok()?..u32::try_from(end).ok()?,
         sealed: sealed_start..sealed_end,

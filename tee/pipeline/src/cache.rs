@@ -4,8 +4,8 @@
 //! first. So keys are kept under the hash of their wrapped form, at most so many and at most so
 //! long, oldest out first. Age counts from insertion and is not renewed by use: a key that is no
 //! longer given out is gone from memory after [`CacheLimits::age_max`], as soon as anything else
-//! touches the cache. Keys are wiped when they go; they sit behind a pointer, so that a growing
-//! table leaves no copies behind.
+//! touches the cache. (Destroying a wrap, to erase what it protects, is complete after that time.)
+//! Keys are wiped when they go; they sit behind a pointer, so that a growing table leaves no copies.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

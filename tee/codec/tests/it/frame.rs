@@ -139,6 +139,7 @@ fn spans_at_the_edges() {
     assert_eq!(sealed_len(u64::MAX), u64::MAX);
     let empty = frames_for(10..10, 10).unwrap();
     assert!(empty.frames.is_empty() && empty.sealed.is_empty());
+    assert_eq!(open_span(&cipher(), extent(), &empty, &[]), Ok(Vec::new()));
     let aligned = frames_for(FRAME_BYTES..2 * FRAME_BYTES, 3 * FRAME_BYTES).unwrap();
     assert_eq!((aligned.frames, aligned.sealed), (1..2, FRAME_BYTES + 16..2 * (FRAME_BYTES + 16)));
     let none = frames_for(0..0, 0).unwrap();
