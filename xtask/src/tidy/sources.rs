@@ -81,7 +81,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn read(name: &str, source: &str) -> Vec<Finding> {
-    let in_tests = name.contains("/tests/") || name.contains("/benches/");
+    let in_tests =
+        ["/tests/", "/benches/"].iter().any(|folder| name.contains(folder)) || name.ends_with("tests.rs");
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let mut findings = Vec::new();
     for (number, line) in code.lines().enumerate() {
