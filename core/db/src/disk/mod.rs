@@ -1,0 +1,4 @@
+//! The disk port over a real file system.
+
+mod file;
+pub use file::FileDisk;

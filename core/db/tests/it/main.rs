@@ -1,0 +1,3 @@
+//! The promises of the database, on model ports.
+
+mod basics;
