@@ -1,1 +1,0 @@
-//! Reading: plans over extent maps, local files, caches, and fragments of any four of twelve miners.
