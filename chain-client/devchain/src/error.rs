@@ -29,6 +29,9 @@ pub enum DevChainError {
     /// The address can be reached from other machines.
     #[error("{0} is not a loopback address; the development chain does not listen elsewhere")]
     NotLoopback(std::net::SocketAddr),
+    /// Opening panicked or was cancelled.
+    #[error("opening the development chain did not end well")]
+    Opening(#[from] tokio::task::JoinError),
     /// A method was registered twice.
     #[error("the RPC methods")]
     Methods(#[from] jsonrpsee::core::RegisterMethodError),
@@ -38,9 +41,12 @@ pub enum DevChainError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// sled failed.
+    /// The engine failed.
     #[error("the node store")]
-    Sled(#[from] sled::Error),
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another process uses the directory.
+    #[error("another process uses the directory")]
+    Locked,
     /// The disk failed.
     #[error("syncing the node store")]
     Io(#[from] std::io::Error),
@@ -56,13 +62,6 @@ pub enum StoreError {
     /// A write failed earlier.
     #[error("an earlier write failed; close and open the chain again")]
     Poisoned,
-}
-
-impl StoreError {
-    /// Whether somebody else holds the directory. sled says it with an error that has no kind of its own.
-    pub(crate) fn is_locked(&self) -> bool {
-        matches!(self, Self::Sled(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock"))
-    }
 }
 
 /// Why a runtime call gave nothing.

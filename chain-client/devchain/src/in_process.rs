@@ -19,7 +19,7 @@ use subxt_rpcs::{
 };
 
 /// The in-process RPC client; `subxt_rpcs::RpcClient::new` takes it. Clones are cheap.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct InProcess {
     node: Weak<Node>,
     subscriptions: Arc<AtomicU64>,

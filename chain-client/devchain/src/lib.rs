@@ -36,7 +36,7 @@ use node::{Node, Pace};
 use parking_lot::Mutex;
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -46,6 +46,8 @@ use tokio::{sync::watch, task::JoinHandle};
 /// How long another process may take to let go of the directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
+/// How long the last callers may take to let go of the chain, between two looks.
+const CLOSE_RETRY: Duration = Duration::from_millis(1);
 
 /// How the chain runs.
 #[derive(Debug, Clone)]
@@ -96,9 +98,18 @@ impl DevChain {
     /// The directory cannot be used, another process has held it for five seconds, or the genesis is impossible.
     pub async fn open(config: DevChainConfig) -> Result<Self, DevChainError> {
         let pace = Pace { heartbeat: config.heartbeat.max(config.block_min), block_min: config.block_min };
-        let opening = tokio::task::spawn_blocking(move || open_node(&config));
-        let node = opening.await.map_err(|_| DevChainError::Genesis("opening panicked"))??;
-        let node = Arc::new(node);
+        let config = Arc::new(config);
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        let node = loop {
+            let wanted = Arc::clone(&config);
+            match tokio::task::spawn_blocking(move || open_node(&wanted)).await? {
+                // A process that was killed a moment ago may still hold the lock.
+                Err(DevChainError::Store(StoreError::Locked)) if Instant::now() < deadline => {
+                    tokio::time::sleep(LOCK_RETRY).await;
+                }
+                outcome => break Arc::new(outcome?),
+            }
+        };
         let (stop, stopped) = watch::channel(());
         let author = node::spawn_author(Arc::clone(&node), pace, stopped);
         Ok(Self { node, author, stop, servers: Mutex::default() })
@@ -143,20 +154,17 @@ impl DevChain {
         }
         node.close().await;
         // Calls that were under way hold the node for a moment longer.
-        let closing = tokio::task::spawn_blocking(move || {
-            while Arc::strong_count(&node) > 1 {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            drop(node);
-        });
-        if let Err(error) = closing.await {
+        while Arc::strong_count(&node) > 1 {
+            tokio::time::sleep(CLOSE_RETRY).await;
+        }
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(node)).await {
             tracing::error!(%error, "closing the directory");
         }
     }
 }
 
 fn open_node(config: &DevChainConfig) -> Result<Node, DevChainError> {
-    let store = open_store(&config.path, config.cache_bytes)?;
+    let store = Store::open(&config.path, config.cache_bytes)?;
     let best = match store.best()? {
         Some(best) => {
             tracing::info!(path = %config.path.display(), number = best.number, "simulated CESS chain reopened");
@@ -171,15 +179,4 @@ fn open_node(config: &DevChainConfig) -> Result<Node, DevChainError> {
         }
     };
     Node::new(store, best)
-}
-
-/// Opens the store. A process that was killed a moment ago may still hold the lock.
-fn open_store(path: &Path, cache_bytes: u64) -> Result<Store, StoreError> {
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        match Store::open(path, cache_bytes) {
-            Err(error) if error.is_locked() && Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
-            outcome => return outcome,
-        }
-    }
 }

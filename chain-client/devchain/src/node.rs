@@ -233,16 +233,21 @@ async fn author(node: Arc<Node>, pace: Pace, mut stop: watch::Receiver<()>) {
     let mut last = Instant::now();
     loop {
         let heartbeat = last + pace.heartbeat;
-        tokio::select! {
+        let due = tokio::select! {
             _ = stop.changed() => break,
-            () = tokio::time::sleep_until(heartbeat.into()) => {}
+            () = tokio::time::sleep_until(heartbeat.into()) => true,
             () = node.wake.notified() => {
                 let at = (Instant::now() + BATCH_WINDOW).max(last + pace.block_min);
                 tokio::select! {
                     _ = stop.changed() => break,
                     () = tokio::time::sleep_until(at.into()) => {}
                 }
+                // The last block may have taken what this was about.
+                node.pool.lock().has_ready()
             }
+        };
+        if !due {
+            continue;
         }
         let worker = Arc::clone(&node);
         match tokio::task::spawn_blocking(move || worker.make_block()).await {

@@ -94,7 +94,7 @@ impl Pool {
         }
         let mut requires = valid.requires;
         requires.retain(|tag| !self.given.iter().any(|block| block.contains(tag)));
-        let account = valid.provides.first().and_then(|tag| account_of(tag));
+        let account = valid.provides.first().and_then(|tag| account_of(tag.as_slice()));
         self.check_room(bytes.len(), account, &requires)?;
         for rival in rivals {
             self.end(&rival, json!({ "usurped": hash }));
@@ -256,7 +256,7 @@ fn nonce_tag(account: &[u8; 32], nonce: u32) -> Tag {
     [account.as_slice(), &nonce.to_le_bytes()].concat()
 }
 
-fn account_of(tag: &Tag) -> Option<[u8; 32]> {
+fn account_of(tag: &[u8]) -> Option<[u8; 32]> {
     (tag.len() == 36).then(|| tag.first_chunk().copied()).flatten()
 }
 

@@ -96,12 +96,10 @@ impl Store {
             db,
             poisoned: AtomicBool::new(false),
         };
-        if let Some(form) = store.meta.get("form")? {
-            if form.as_ref() != FORMAT.to_be_bytes() {
-                return Err(StoreError::Format);
-            }
+        match store.meta.get("form")? {
+            Some(form) if form.as_ref() != FORMAT.to_be_bytes() => Err(StoreError::Format),
+            _ => Ok(store),
         }
-        Ok(store)
     }
 
     /// The genesis block's hash; none in a new directory.
@@ -297,6 +295,16 @@ impl TrieBackendStorage<Blake2Hasher> for Store {
     }
 }
 
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        // sled has no kind of its own for a held lock.
+        match error {
+            sled::Error::Io(io) if io.to_string().contains("could not acquire lock") => Self::Locked,
+            other => Self::Engine(Box::new(other)),
+        }
+    }
+}
+
 /// None for a value in one piece, else its number of chunks.
 fn chunk_count(entry: &IVec) -> Result<Option<u16>, StoreError> {
     match entry.as_ref() {
@@ -313,7 +321,8 @@ fn chunk_key(key: &[u8], index: u16) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{BLOCKS_KEPT, BlockRecord, HISTORY, Store};
-    use crate::runtime::Header;
+    use crate::{error::StoreError, runtime::Header};
+    use codec::Encode;
     use hash_db::{EMPTY_PREFIX, HashDB};
     use sp_core::{Blake2Hasher, H256};
     use sp_state_machine::TrieBackendStorage;
@@ -387,6 +396,44 @@ mod tests {
         }
         assert_eq!(read(&store, &node).unwrap(), node);
         assert_eq!(store.node_count(), 1);
+    }
+
+    /// A crash between the first sync of a commit and its last write: everything of the block is there but `best`.
+    #[test]
+    fn a_block_that_was_not_finished_leaves_the_chain_at_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let (kept, lost) = (b"kept".to_vec(), b"lost".to_vec());
+        commit(&store, 0, |db| {
+            db.insert(EMPTY_PREFIX, &kept);
+        });
+        let mut changes = PrefixedMemoryDB::default();
+        changes.insert(EMPTY_PREFIX, &lost);
+        changes.remove(&hash(&kept), EMPTY_PREFIX);
+        store.write_nodes(1, changes).unwrap();
+        store.headers.insert(header(1).hash().as_bytes(), header(1).encode()).unwrap();
+        store.sync().unwrap();
+        drop(store);
+
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        assert_eq!(store.best().unwrap().unwrap().number, 0);
+        for number in 1..=HISTORY + 2 {
+            commit(&store, number, |_| {});
+        }
+        assert_eq!(read(&store, &kept).unwrap(), kept, "the other block 1 did not remove it");
+    }
+
+    #[test]
+    fn a_directory_is_used_once_at_a_time_and_not_when_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        commit(&store, 0, |_| {});
+        assert!(matches!(Store::open(dir.path(), 1 << 20), Err(StoreError::Locked)));
+        store.headers.clear().unwrap();
+        assert!(matches!(store.best(), Err(StoreError::Corrupt(_))));
+        store.meta.insert("form", &[0, 0, 0, 9]).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(dir.path(), 1 << 20), Err(StoreError::Format)));
     }
 
     #[test]

@@ -31,7 +31,7 @@ const NAME_MIN: u32 = 3;
 /// Most files of an account.
 const USER_FILES_MAX: u32 = 500_000;
 /// Most files that one block removes from expired territories.
-const CLEAR_PER_PASS: usize = 300;
+pub(super) const CLEAR_PER_PASS: usize = 300;
 /// Most expired territories that wait for it.
 const CLEAR_QUEUE_MAX: u32 = 2000;
 

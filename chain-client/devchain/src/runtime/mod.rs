@@ -5,10 +5,13 @@
 //! client serves both (cess-protocol.md section 7); a test holds them against CESS's own metadata. The figures
 //! of `system_version`, weights and fees by weight are ours: only the fee by length is CESS's.
 
+#[cfg(test)]
+mod clearing_tests;
 pub mod file_bank;
 pub mod oss;
 pub mod sminer;
 pub mod storage_handler;
+mod territory;
 pub mod types;
 
 use frame_support::{

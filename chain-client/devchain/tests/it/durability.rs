@@ -53,16 +53,6 @@ async fn a_chain_that_was_only_dropped_reopens_where_it_was() {
     assert_eq!(net.territory(&key("Alice"), "default").await.total_space, 1 << 30);
 }
 
-#[tokio::test]
-async fn a_damaged_directory_is_refused() {
-    let net = Net::start().await;
-    net.chain.shutdown().await;
-    let db = sled::open(net.dir.path()).unwrap();
-    db.open_tree("headers").unwrap().clear().unwrap();
-    drop(db);
-    assert!(DevChain::open(config(net.dir.path())).await.is_err());
-}
-
 const CHILD_DIR: &str = "GW_DEVCHAIN_KILL_DIR";
 
 /// The process that is killed. It says which transfers are in a block, until it is killed.

@@ -1,5 +1,7 @@
 //! The development chain through the eyes of a subxt client, which is how everything else sees it.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test says with a panic what went wrong")]
+
 mod calls;
 mod deals;
 mod durability;

@@ -86,6 +86,52 @@ async fn the_methods_that_tools_ask_for_answer() {
 }
 
 #[tokio::test]
+async fn a_signed_transaction_is_priced_taken_once_and_kept_until_its_turn() {
+    let net = Net::start().await;
+    let rpc = RpcClient::new(net.chain.rpc_client());
+    let at = net.api.at_current_block().await.unwrap();
+    let signed = async |nonce: u64| -> String {
+        let tx = subxt::dynamic::transaction("System", "remark", vec![bytes(b"signed")]);
+        let params = subxt::config::DefaultExtrinsicParamsBuilder::new().nonce(nonce).mortal(64).build();
+        let tx = at.transactions().create_signed(&tx, &key("Carol"), params).await.unwrap();
+        format!("0x{}", hex::encode(tx.encoded()))
+    };
+    let (first, second) = (signed(0).await, signed(1).await);
+    let info: Json = rpc.request("payment_queryInfo", rpc_params![&first]).await.unwrap();
+    let fee: u128 = info["partialFee"].as_str().unwrap().parse().unwrap();
+    let bytes_fee = (first.len() as u128 / 2 - 1) * 10_000_000_000_000;
+    assert!(fee > bytes_fee, "{fee} is for {bytes_fee} and some weight");
+
+    rpc.request::<Json>("author_submitExtrinsic", rpc_params![&second]).await.unwrap();
+    let again = rpc.request::<Json>("author_submitExtrinsic", rpc_params![&second]).await.unwrap_err();
+    assert!(again.to_string().contains("1013"), "{again}");
+    net.make_block().await;
+    let pending: Vec<String> = rpc.request("author_pendingExtrinsics", rpc_params![]).await.unwrap();
+    assert_eq!(pending, [second], "it waits for the nonce before it");
+    rpc.request::<Json>("author_submitExtrinsic", rpc_params![&first]).await.unwrap();
+    while !rpc.request::<Vec<String>>("author_pendingExtrinsics", rpc_params![]).await.unwrap().is_empty() {
+        net.make_block().await;
+    }
+}
+
+#[tokio::test]
+async fn blocks_keep_their_distance_and_the_heart_beats_when_nothing_happens() {
+    let distance = Duration::from_millis(60);
+    let net = Net::start_with(|config| config.block_min = distance).await;
+    let start = std::time::Instant::now();
+    for _ in 0..5 {
+        net.make_block().await;
+    }
+    assert!(start.elapsed() >= 4 * distance, "{:?}", start.elapsed());
+    assert_eq!(net.block(), 5, "a block for each transaction and none besides");
+    let idle = Net::start_with(|config| config.heartbeat = Duration::from_millis(10)).await;
+    let mut blocks = idle.api.stream_blocks().await.unwrap();
+    for _ in 0..3 {
+        blocks.next().await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn nonsense_gets_an_error_and_the_chain_goes_on() {
     let net = Net::start().await;
     let rpc = RpcClient::new(net.chain.rpc_client());
