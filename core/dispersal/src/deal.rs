@@ -32,6 +32,8 @@ pub enum Event {
     NotOnChain,
     /// The declaration is in a finalized block.
     Declared,
+    /// The chain refused the declaration: nothing was declared. The carrier ends here.
+    Refused,
     /// The chain has an open deal; these columns are reported.
     Open(Vec<(FragmentIndex, AccountId)>),
     /// The chain has the file: the deal is Active.
@@ -133,7 +135,7 @@ impl Deal {
                 self.phase = Phase::Declaring;
                 vec![Effect::Declare]
             }
-            Event::NotOnChain => Vec::new(),
+            Event::NotOnChain | Event::Refused => Vec::new(),
             Event::Declared => self.open(&[]),
             Event::Open(reported) => self.open(&reported),
             Event::Completed(file) => self.complete(&file),

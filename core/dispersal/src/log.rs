@@ -6,7 +6,8 @@
 //! ```text
 //!   0        8          16                    16 + len       32 MiB
 //!   | magic  | len (LE) | sealed Part         | zeros        |
-//!   Part = postcard{ number, prev, last_of_cut, epoch, records[{ lsn, stream, names, changes }] }
+//!   Part = postcard{ number, prev, last_of_cut, ends_cut, epoch, segments[(seq, hash)],
+//!                    records[{ lsn, stream, names, changes }] }
 //! ```
 //!
 //! `number` counts parts from 0 and `prev` is the SHA-256 of the log segment before, so a restore
@@ -20,8 +21,9 @@ pub const PURPOSE: &str = "log";
 
 const MAGIC: [u8; 8] = *b"CGWLOG\0\x01";
 const HEADER_BYTES: usize = 16;
-/// Room for the sealing's own salt, nonce and tag.
-const SEALING_BYTES_MAX: usize = 4 << 10;
+/// Room for the sealing's own salt, nonce and tag, for the part's head, and for the hashes of some
+/// 40,000 named segments (1.2 TiB in one cut).
+const SEALING_BYTES_MAX: usize = 2 << 20;
 /// Bytes of records after which a part is full. Records above it would never fit in a segment.
 pub const PART_BYTES_MAX: usize = SEGMENT_BYTES as usize - HEADER_BYTES - SEALING_BYTES_MAX;
 
@@ -47,8 +49,13 @@ pub struct Part {
     pub prev: Hash32,
     /// Last LSN of the cut this part belongs to: a restore takes whole cuts.
     pub last_of_cut: Lsn,
+    /// Whether the cut ends with this part.
+    pub ends_cut: bool,
     /// Epoch of the gateway that wrote it: the next gateway must begin above it.
     pub epoch: u16,
+    /// Segments that this cut's records name, and the hashes by which chain and miners know them.
+    /// Stands in the last part of a cut.
+    pub segments: Vec<(SegmentSeq, Hash32)>,
     /// In order of LSN. LSNs of records that stay at home are missing.
     pub records: Vec<LogRecord>,
 }
@@ -85,12 +92,16 @@ pub fn frame(sealed: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// How many bytes of a log segment are its framed part, from its first 16 bytes.
+pub fn framed_len(head: &[u8]) -> Result<usize, LogError> {
+    let len = head.strip_prefix(&MAGIC).and_then(|rest| rest.first_chunk::<8>()).ok_or(LogError::NotALog)?;
+    let len = u64::from_le_bytes(*len).checked_add(HEADER_BYTES as u64).filter(|len| *len <= SEGMENT_BYTES);
+    len.map(|len| len as usize).ok_or(LogError::NotALog)
+}
+
 /// The sealed part at the start of a log segment.
 pub fn unframe(segment: &[u8]) -> Result<&[u8], LogError> {
-    let rest = segment.strip_prefix(&MAGIC).ok_or(LogError::NotALog)?;
-    let (len, rest) = rest.split_first_chunk::<8>().ok_or(LogError::NotALog)?;
-    let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| LogError::NotALog)?;
-    rest.get(..len).ok_or(LogError::NotALog)
+    segment.get(HEADER_BYTES..framed_len(segment)?).ok_or(LogError::NotALog)
 }
 
 /// Cuts records into runs that fit in one part each, in order.
@@ -140,12 +151,15 @@ mod tests {
             number: 3,
             prev: Hash32([0xaa; 32]),
             last_of_cut: Lsn(300),
+            ends_cut: true,
             epoch: 2,
+            segments: vec![(SegmentSeq(4), Hash32([0xbb; 32]))],
             records: vec![record(299, 2)],
         };
         let hexed = hex::encode(part.encode());
         let prev = "aa".repeat(32);
-        assert_eq!(hexed, format!("03{prev}ac020201ab020001ab020202110201020707011200"));
+        let named = "bb".repeat(32);
+        assert_eq!(hexed, format!("03{prev}ac0201020104{named}01ab020001ab020202110201020707011200"));
         assert_eq!(Part::decode(&part.encode()), Ok(part));
     }
 
@@ -166,8 +180,15 @@ mod tests {
         let runs = split(records.clone());
         assert!(runs.len() >= 4);
         for run in &runs {
-            let part =
-                Part { number: 0, prev: Hash32([0; 32]), last_of_cut: Lsn(100), epoch: 1, records: run.clone() };
+            let part = Part {
+                number: 0,
+                prev: Hash32([0; 32]),
+                last_of_cut: Lsn(100),
+                ends_cut: false,
+                epoch: 1,
+                segments: Vec::new(),
+                records: run.clone(),
+            };
             assert!(part.encode().len() <= PART_BYTES_MAX + 100);
         }
         assert_eq!(runs.concat(), records);

@@ -1,0 +1,69 @@
+//! What dispersal stands on, and its limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gw_data::Data;
+use gw_db::Db;
+use gw_types::TerritoryName;
+use gw_types::ports::{Chain, Clock, Keys, Miners, Striper};
+
+/// Everything dispersal asks of others.
+#[derive(Clone, Debug)]
+pub struct DispersalPorts {
+    /// The journal and its rows.
+    pub db: Arc<Db>,
+    /// Segments and their files.
+    pub data: Arc<Data>,
+    /// The chain, for the account that pays.
+    pub chain: Arc<dyn Chain>,
+    /// The miners' API.
+    pub miners: Arc<dyn Miners>,
+    /// The erasure code.
+    pub striper: Arc<dyn Striper>,
+    /// Seals log parts.
+    pub keys: Arc<dyn Keys>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Limits and patience.
+#[derive(Clone, Debug)]
+pub struct DispersalConfig {
+    /// Where space comes from.
+    pub territory: TerritoryName,
+    /// A segment that is not full is sealed after this long.
+    pub seal_age: Duration,
+    /// A waiter gives others this long to join before segments are sealed for it.
+    pub linger: Duration,
+    /// Segments of a deal of small data; few, so that a trickle is safe soon.
+    pub deal_segments_max: usize,
+    /// Segments of a deal of large bodies; many, so that fids per account stay under 10,000 (they
+    /// stand in one vector on chain).
+    pub bulk_deal_segments_max: usize,
+    /// Columns sent at once: each holds one 8 MiB fragment in memory.
+    pub sends_max: usize,
+    /// How often the chain is asked about a deal when no event says anything.
+    pub poll: Duration,
+    /// First pause after a failure that may pass; doubles up to `retry_max`.
+    pub retry: Duration,
+    /// Longest pause after a failure.
+    pub retry_max: Duration,
+}
+
+impl DispersalConfig {
+    /// The defaults of ARCHITECTURE.md for one territory.
+    pub fn new(territory: TerritoryName) -> Self {
+        Self {
+            territory,
+            seal_age: Duration::from_secs(3600),
+            linger: Duration::from_secs(2),
+            deal_segments_max: 8,
+            bulk_deal_segments_max: 64,
+            sends_max: 6,
+            poll: Duration::from_secs(6),
+            retry: Duration::from_secs(1),
+            retry_max: Duration::from_secs(60),
+        }
+    }
+}
