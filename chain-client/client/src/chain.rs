@@ -256,7 +256,8 @@ impl SubxtChain {
         self.receipt(calls::rename_territory(old, new)).await
     }
 
-    /// Gives an empty territory to another account.
+    /// Gives an empty territory to another account. The chain names it anew, by the 32 bytes of its
+    /// token, which are hardly ever UTF-8: this client then leaves it out of the receiver's list.
     ///
     /// # Errors
     /// `Refused` when it holds files.

@@ -300,7 +300,9 @@ pub async fn a_file_gains_and_loses_owners_without_bytes(world: &World) {
     world.owner.declare(&spec).await.expect("there is room");
     world.complete(spec.fid).await;
 
-    refused(world.other.delete_file(spec.fid).await, PortErrorKind::Refused);
+    // The chain says yes to one who is no owner, and does nothing (pallet file-bank `delete_user_file`).
+    let _ = world.other.delete_file(spec.fid).await;
+    assert!(world.owner.file(spec.fid).await.expect("an answer").expect("still active").held_as.is_some());
     let flash = DealSpec { territory: theirs.clone(), file_name: "flash".into(), ..spec.clone() };
     world.other.declare(&flash).await.expect("an active file gains an owner");
     assert_eq!(world.other.deal(spec.fid).await.expect("an answer"), None, "no bytes move");
@@ -315,7 +317,12 @@ pub async fn a_file_gains_and_loses_owners_without_bytes(world: &World) {
     assert!(world.owner.files().await.expect("a list").iter().all(|file| file.fid != spec.fid));
     let left = world.owner.file(spec.fid).await.expect("an answer").expect("one owner is left");
     assert_eq!(left.held_as, None);
-    refused(world.owner.delete_file(spec.fid).await, PortErrorKind::Refused);
+    let _ = world.owner.delete_file(spec.fid).await;
+    assert_eq!(
+        world.owner.territory(&name).await.expect("an answer").expect("minted"),
+        freed,
+        "it is freed once"
+    );
 
     world.other.delete_file(spec.fid).await.expect("the last owner may leave");
     assert_eq!(world.other.file(spec.fid).await.expect("an answer"), None);
@@ -338,10 +345,8 @@ pub async fn events_tell_of_reports_completion_and_deletion(world: &World) {
                 assert!(head.block > block, "blocks come in order");
                 block = head.block;
             }
-            ChainEvent::Reported { miner, fid } if fid == spec.fid => {
-                assert!(!completed);
-                reporters.push(miner);
-            }
+            // The twelfth report and the completion share a call; either may be told first.
+            ChainEvent::Reported { miner, fid } if fid == spec.fid => reporters.push(miner),
             ChainEvent::Completed { fid } if fid == spec.fid => completed = true,
             ChainEvent::Deleted { fid } if fid == spec.fid => {
                 assert!(completed, "completion comes before deletion");

@@ -5,7 +5,7 @@
 //! Calls, storage entries and events are resolved by name in the metadata that the chain itself
 //! gives; a chain whose runtime is upgraded is followed from the next call on.
 //!
-//! How it is cut: [`link`](self) holds the connection and opens it anew; `snapshot` reads at a
+//! How it is cut: `link` holds the connection and opens it anew; `snapshot` reads at a
 //! finalized block; `nonce` keeps the order of an account's calls; `submit` takes a call to its
 //! receipt; `wire` and `calls` are the shapes; `fault` says what an error means; `events` is the
 //! stream. [`Signer`] and [`ss58_encode`] stand beside them, and [`conformance`] is the suite that
@@ -14,9 +14,14 @@
 //! The legacy JSON-RPC methods are used (`chain_*`, `state_*`, `author_*`): CESS nodes serve them,
 //! while their `chainHead_v1` has been seen to fail.
 //!
-//! Promises: every wait is bounded by a field of [`ChainConfig`]; an error before sending is
-//! definite, one between sending and finality is unknown; secrets are not printed; what the chain
-//! says never panics.
+//! Promises: every wait is bounded by a field of [`ChainConfig`] (but a stream of events rests while
+//! the chain does); an error before sending is definite, one between sending and finality is
+//! unknown; a call made again after an unknown fate is not executed twice while the first can still
+//! come into a block, as far as this process remembers; secrets are not printed; what the chain says
+//! never panics.
+//!
+//! Not here: the proxy authorisations of pallet oss, the trade with territories, repair orders and
+//! the audit. A restart forgets calls of unknown fate; look at the chain after it.
 
 mod calls;
 mod chain;

@@ -10,11 +10,22 @@
 //!
 //! What is never forgotten is what is certain: numbers seen in finalized blocks are behind us, and
 //! numbers of calls that still wait for finality are not handed out again.
+//!
+//! A call whose fate is unknown may still sit in the node's pool, where nobody who looks at
+//! finalized blocks can see it. So the lane remembers it as a doubt, by the hash of the call, until
+//! its mortality has passed: the same call made again is given the same number, and of two
+//! extrinsics with one number the chain takes one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
+
+/// BLAKE2b-256 of a call's bytes.
+pub(crate) type CallHash = [u8; 32];
+
+/// Doubts remembered; beyond them the one that lapses first is forgotten.
+const DOUBTS_MAX: usize = 256;
 
 /// One account's lane.
 #[derive(Debug, Default)]
@@ -31,6 +42,19 @@ struct Book {
     landed: u64,
     /// Accepted by the node, not yet known to be final.
     pending: BTreeSet<u64>,
+    /// Handed to the node and not known to be final or refused, with the block at which it lapses.
+    /// Those that are pending are on their way; the others are in doubt.
+    handed: BTreeMap<(CallHash, u64), u64>,
+}
+
+impl Book {
+    fn hand(&mut self, call: CallHash, nonce: u64, lapses: u64) {
+        self.handed.insert((call, nonce), lapses);
+        if self.handed.len() > DOUBTS_MAX {
+            let first = self.handed.iter().min_by_key(|(_, lapses)| **lapses).map(|(key, _)| *key);
+            first.map(|key| self.handed.remove(&key));
+        }
+    }
 }
 
 impl NonceLane {
@@ -64,19 +88,38 @@ impl<'lane> Turn<'lane> {
         nonce
     }
 
+    /// The number under which this very call was handed over with unknown fate, if it can still
+    /// come into a block after `finalized`.
+    pub(crate) fn doubt(&self, call: CallHash, finalized: u64) -> Option<u64> {
+        let mut book = self.lane.book.lock();
+        book.handed.retain(|_, lapses| *lapses > finalized);
+        let same = book.handed.range((call, 0)..=(call, u64::MAX)).map(|((_, nonce), _)| *nonce);
+        same.filter(|nonce| !book.pending.contains(nonce)).min()
+    }
+
     /// To be called right before sending: until the node has answered, nothing is known. If the
-    /// caller goes away in between, it stays that way.
-    pub(crate) fn sending(&self) {
-        self.lane.book.lock().next = None;
+    /// caller goes away in between, it stays that way. `lapses` is the block from which on the
+    /// extrinsic is no longer valid.
+    pub(crate) fn sending(&self, call: CallHash, nonce: u64, lapses: u64) {
+        let mut book = self.lane.book.lock();
+        book.next = None;
+        book.hand(call, nonce, lapses);
+    }
+
+    /// The doubt about this call is settled: it is not, or no longer, in any pool.
+    pub(crate) fn settled(&self, call: CallHash, nonce: u64) {
+        self.lane.book.lock().handed.remove(&(call, nonce));
     }
 
     /// The node refused it: the number is free again.
-    pub(crate) fn refused(self, nonce: u64) {
-        self.lane.book.lock().next = Some(nonce);
+    pub(crate) fn refused(self, call: CallHash, nonce: u64) {
+        let mut book = self.lane.book.lock();
+        book.next = Some(nonce);
+        book.handed.remove(&(call, nonce));
     }
 
     /// The node holds it. Ends the turn.
-    pub(crate) fn accepted(self, nonce: u64) -> Pending<'lane> {
+    pub(crate) fn accepted(self, call: CallHash, nonce: u64) -> Pending<'lane> {
         let mut book = self.lane.book.lock();
         book.pending.insert(nonce);
         let mut next = nonce + 1;
@@ -84,13 +127,14 @@ impl<'lane> Turn<'lane> {
             next += 1;
         }
         book.next = Some(next);
-        Pending { lane: self.lane, nonce, landed: false }
+        Pending { lane: self.lane, call, nonce, landed: false }
     }
 }
 
 /// A call that the node holds and that is not yet final. Dropping it means that its fate is unknown.
 pub(crate) struct Pending<'lane> {
     lane: &'lane NonceLane,
+    call: CallHash,
     nonce: u64,
     landed: bool,
 }
@@ -108,6 +152,7 @@ impl Drop for Pending<'_> {
         book.pending.remove(&self.nonce);
         if self.landed {
             book.landed = book.landed.max(self.nonce + 1);
+            book.handed.remove(&(self.call, self.nonce));
         } else {
             book.next = None;
         }
@@ -116,7 +161,11 @@ impl Drop for Pending<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::NonceLane;
+    use super::{DOUBTS_MAX, NonceLane};
+
+    const CALL: [u8; 32] = [1; 32];
+    const ANOTHER: [u8; 32] = [2; 32];
+    const LAPSES: u64 = 256;
 
     #[tokio::test]
     async fn numbers_are_consecutive_and_the_chain_is_asked_once() {
@@ -124,12 +173,12 @@ mod tests {
         let turn = lane.turn().await;
         assert_eq!(turn.known(), None);
         let nonce = turn.learn(5, 0);
-        turn.sending();
-        let first = turn.accepted(nonce);
+        turn.sending(CALL, 5, LAPSES);
+        let first = turn.accepted(CALL, nonce);
         let turn = lane.turn().await;
         assert_eq!(turn.known(), Some(6));
-        turn.sending();
-        let second = turn.accepted(6);
+        turn.sending(CALL, 6, LAPSES);
+        let second = turn.accepted(CALL, 6);
         first.landed();
         second.landed();
         assert_eq!(lane.turn().await.known(), Some(7));
@@ -140,9 +189,11 @@ mod tests {
         let lane = NonceLane::default();
         let turn = lane.turn().await;
         assert_eq!(turn.learn(5, 0), 5);
-        turn.sending();
-        turn.refused(5);
-        assert_eq!(lane.turn().await.known(), Some(5));
+        turn.sending(CALL, 5, LAPSES);
+        turn.refused(CALL, 5);
+        let turn = lane.turn().await;
+        assert_eq!(turn.known(), Some(5));
+        assert_eq!(turn.doubt(CALL, 0), None);
     }
 
     #[tokio::test]
@@ -150,9 +201,12 @@ mod tests {
         let lane = NonceLane::default();
         let turn = lane.turn().await;
         turn.learn(5, 0);
-        turn.sending();
+        turn.sending(CALL, 5, LAPSES);
         drop(turn);
-        assert_eq!(lane.turn().await.known(), None);
+        let turn = lane.turn().await;
+        assert_eq!(turn.known(), None);
+        assert_eq!(turn.doubt(CALL, 0), Some(5));
+        assert_eq!(turn.doubt(ANOTHER, 0), None);
     }
 
     #[tokio::test]
@@ -160,14 +214,14 @@ mod tests {
         let lane = NonceLane::default();
         let turn = lane.turn().await;
         turn.learn(5, 0);
-        let lost = turn.accepted(5);
-        let waiting = lane.turn().await.accepted(6);
+        let lost = turn.accepted(CALL, 5);
+        let waiting = lane.turn().await.accepted(CALL, 6);
         drop(lost);
         let turn = lane.turn().await;
         assert_eq!(turn.known(), None);
         // The chain never saw 5: its number fills the gap before 6, and 6 is not handed out twice.
         assert_eq!(turn.learn(5, 0), 5);
-        let filled = turn.accepted(5);
+        let filled = turn.accepted(ANOTHER, 5);
         assert_eq!(lane.turn().await.known(), Some(7));
         filled.landed();
         waiting.landed();
@@ -180,5 +234,38 @@ mod tests {
         let lane = NonceLane::default();
         let turn = lane.turn().await;
         assert_eq!(turn.learn(5, 6), 6);
+    }
+
+    #[tokio::test]
+    async fn a_call_in_doubt_keeps_its_number_until_it_lands_or_lapses() {
+        let lane = NonceLane::default();
+        let turn = lane.turn().await;
+        turn.sending(CALL, 5, LAPSES);
+        let pending = turn.accepted(CALL, 5);
+        // On its way, it is in no doubt: the same call may be wanted twice.
+        assert_eq!(lane.turn().await.doubt(CALL, 0), None);
+        drop(pending);
+        assert_eq!(lane.turn().await.doubt(CALL, LAPSES - 1), Some(5));
+        let turn = lane.turn().await;
+        turn.sending(CALL, 5, LAPSES + 10);
+        turn.accepted(CALL, 5).landed();
+        assert_eq!(lane.turn().await.doubt(CALL, 0), None);
+        lane.turn().await.sending(CALL, 6, LAPSES);
+        assert_eq!(lane.turn().await.doubt(CALL, LAPSES), None);
+    }
+
+    #[tokio::test]
+    async fn doubts_are_bounded_and_the_oldest_goes_first() {
+        let lane = NonceLane::default();
+        let turn = lane.turn().await;
+        for nonce in 0..=DOUBTS_MAX as u64 {
+            turn.sending([nonce as u8; 32], nonce, LAPSES + nonce);
+        }
+        assert_eq!(turn.doubt([1; 32], 0), Some(1));
+        assert_eq!(
+            turn.doubt([0; 32], 0),
+            Some(DOUBTS_MAX as u64),
+            "the first is forgotten, its namesake is not"
+        );
     }
 }

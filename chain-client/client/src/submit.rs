@@ -11,9 +11,15 @@
 //! goes wrong there leaves the outcome unknown, because the node still holds the extrinsic, until it
 //! is final or its mortality ends. Once it is in a finalized block, its events decide: success, or a
 //! definite refusal.
+//!
+//! A call whose fate is unknown is not executed twice by being made again: see [`crate::nonce`]. As
+//! long as the first extrinsic can still come into a block, the repetition carries its number. If
+//! the pool still holds the first, or its number was spent meanwhile, the repetition is not sent and
+//! the answer is Unknown once more, because the first may have succeeded: look again.
 
 use gw_types::ports::Receipt;
 use gw_types::{Hash32, PortError, PortErrorKind, PortResult};
+use sp_crypto_hashing::blake2_256;
 use subxt::client::OnlineClientAtBlockImpl;
 use subxt::config::substrate::H256;
 use subxt::config::{DefaultExtrinsicParamsBuilder, Hasher};
@@ -32,7 +38,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::calls::Call;
 use crate::fault::{Fault, Submission, assert_definite, dispatch_error, unknown_fate};
 use crate::link::{Connection, Link};
-use crate::nonce::{NonceLane, Pending};
+use crate::nonce::{CallHash, NonceLane, Pending, Turn};
 use crate::signer::Signer;
 use crate::snapshot::{Snapshot, block_number, bounded};
 use crate::wire::event;
@@ -101,11 +107,20 @@ impl Sender {
         A: EncodeAsFields + Send + Sync,
     {
         let snapshot = link.snapshot().await.map_err(assert_definite)?;
+        let misshapen = |error| {
+            PortError::definite(PortErrorKind::Refused, format!("{name}: does not fit this chain: {error}"))
+        };
+        let call_hash = blake2_256(&snapshot.at.transactions().call_data(call).map_err(misshapen)?);
+        let lapses = snapshot.at.block_number() + link.config().mortality_blocks;
         let turn = self.lane.turn().await;
+        let doubt = turn.doubt(call_hash, snapshot.at.block_number());
+        if let Some(nonce) = doubt {
+            self.check_doubt(&snapshot, &turn, call_hash, nonce, name).await?;
+        }
         let mut at_least = 0;
         let mut misfit = None;
         for _ in 0..NONCE_ATTEMPTS {
-            let mut nonce = match turn.known() {
+            let mut nonce = match doubt.or(turn.known()) {
                 Some(nonce) => nonce,
                 None => turn.learn(self.ask_nonce(&snapshot).await.map_err(|fault| fault.error)?, at_least),
             };
@@ -114,22 +129,27 @@ impl Sender {
                 nonce = turn.learn(nonce, nonce + 1);
             }
             let signed =
-                self.sign(&snapshot, call, nonce, link.config().mortality_blocks).map_err(|error| {
-                    PortError::definite(
-                        PortErrorKind::Refused,
-                        format!("{name}: does not fit this chain: {error}"),
-                    )
-                })?;
-            turn.sending();
+                self.sign(&snapshot, call, nonce, link.config().mortality_blocks).map_err(misshapen)?;
+            turn.sending(call_hash, nonce, lapses);
             match offer(&signed, &snapshot, name).await {
-                Ok(progress) => return Ok((progress, turn.accepted(nonce))),
+                Ok(progress) => return Ok((progress, turn.accepted(call_hash, nonce))),
+                Err(Submission::WrongNonce | Submission::NonceTaken) if doubt.is_some() => {
+                    return Err(unknown_fate(name, "it was made again while the first is on its way"));
+                }
                 Err(Submission::WrongNonce) => {
                     tracing::debug!(call = name, nonce, "the nonce does not fit, asking the chain");
+                    turn.settled(call_hash, nonce);
                     misfit = Some(nonce);
                 }
-                Err(Submission::NonceTaken) => at_least = nonce + 1,
+                Err(Submission::NonceTaken) => {
+                    turn.settled(call_hash, nonce);
+                    at_least = nonce + 1;
+                }
                 Err(Submission::Refused(error)) => {
-                    turn.refused(nonce);
+                    // The refusal is of this extrinsic; the one in doubt stays in doubt.
+                    if doubt.is_none() {
+                        turn.refused(call_hash, nonce);
+                    }
                     return Err(error);
                 }
                 Err(Submission::Unknown(error)) => {
@@ -144,6 +164,26 @@ impl Sender {
         Err(PortError::definite(PortErrorKind::Unavailable, message))
     }
 
+    /// Before a call in doubt is made again under its number: that number must not be spent.
+    async fn check_doubt(
+        &self,
+        snapshot: &Snapshot,
+        turn: &Turn<'_>,
+        call: CallHash,
+        nonce: u64,
+        name: &str,
+    ) -> PortResult<()> {
+        if self.finalized_nonce(snapshot).await.map_err(|fault| fault.error)? > nonce {
+            // Whoever looks from now on sees what it did, so the next repetition is a new call.
+            turn.settled(call, nonce);
+            return Err(unknown_fate(
+                name,
+                "it was made again, and the first may have become final meanwhile",
+            ));
+        }
+        Ok(())
+    }
+
     /// The number that the pool expects next; where the node does not serve that question, the
     /// number in the finalized state.
     async fn ask_nonce(&self, snapshot: &Snapshot) -> Result<u64, Fault> {
@@ -155,6 +195,12 @@ impl Sender {
             Err(RpcsError::User(answer)) if answer.code == METHOD_NOT_FOUND => {}
             Err(error) => return Err(Fault::from_rpc(WHAT)(error)),
         }
+        self.finalized_nonce(snapshot).await
+    }
+
+    async fn finalized_nonce(&self, snapshot: &Snapshot) -> Result<u64, Fault> {
+        const WHAT: &str = "asking for the account's nonce";
+        let account = AccountId32(self.signer.account().0);
         let transactions = snapshot.at.transactions();
         let nonce = bounded(snapshot.request_timeout, WHAT, transactions.account_nonce(&account)).await?;
         nonce.map_err(|error| Fault::from_nonce(&error))
@@ -198,7 +244,10 @@ async fn watch(mut progress: Progress, link: &Link, name: &str) -> PortResult<H2
             }
             Ok(None) => return Err(unknown_fate(name, "the connection ended")),
             Err(_) => {
-                return Err(unknown_fate(name, format_args!("it was not final within {} s", limit.as_secs())));
+                return Err(unknown_fate(
+                    name,
+                    format_args!("it was not final within {} s", limit.as_secs()),
+                ));
             }
         };
         match status {
