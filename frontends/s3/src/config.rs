@@ -1,0 +1,89 @@
+//! What the S3 frontend can be told, with its limits.
+//!
+//! Every queue, wait and body has a named maximum here (architecture, promise 5). When one is
+//! reached somebody waits or is refused with an error that says so; nothing grows.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How the S3 frontend listens, what it calls itself and what it allows.
+#[derive(Clone, Debug)]
+pub struct S3Config {
+    /// Address to listen on. Port 0 picks a free one; [`crate::RunningS3::local_addr`] tells which.
+    pub listen: SocketAddr,
+    /// Regions a credential scope may name. The first is the default: the one that errors and
+    /// `GetBucketLocation` name.
+    pub regions: Vec<String>,
+    /// Domains under which `BUCKET.DOMAIN` addresses a bucket. Any other `Host` is path style.
+    pub base_domains: Vec<String>,
+    /// The maxima.
+    pub limits: Limits,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
+            regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
+            base_domains: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The named maxima of the frontend.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections; the next one waits in the listen queue of the kernel.
+    pub connections_max: usize,
+    /// Bytes of all header names and values of one request (431 above it).
+    pub header_bytes_max: usize,
+    /// Headers of one request (431 above it).
+    pub header_count_max: usize,
+    /// From the first byte of a request to the end of its head.
+    pub head_timeout: Duration,
+    /// How long a connection may stand without a request.
+    pub idle_timeout: Duration,
+    /// How long a client may leave a response unread before the connection is cut.
+    pub write_stall_timeout: Duration,
+    /// How long a request body may keep us waiting before its rate is looked at.
+    pub body_grace: Duration,
+    /// The rate below which a body is cut after [`Limits::body_grace`], in bytes of time that we
+    /// spent waiting for the client (our own slowness is never counted against it).
+    pub body_bytes_per_second_min: u64,
+    /// XML request bodies (`DeleteObjects`, `CompleteMultipartUpload`, ...).
+    pub xml_bytes_max: usize,
+    /// A signed chunk of an aws-chunked body: it is held in memory until its signature is checked.
+    /// Unsigned chunks have no limit, they are passed on piece by piece.
+    pub signed_chunk_bytes_max: u64,
+    /// Body of one `PutObject` or `UploadPart` (AWS: 5 GiB).
+    pub put_bytes_max: u64,
+    /// Concurrent HTTP/2 streams of a connection.
+    pub http2_streams_max: u32,
+    /// How far a client's clock may be off (AWS: 15 minutes).
+    pub clock_skew: Duration,
+    /// How long [`crate::RunningS3::shutdown`] lets running requests go on.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 1024,
+            header_bytes_max: 16 << 10,
+            header_count_max: 100,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_stall_timeout: Duration::from_secs(60),
+            body_grace: Duration::from_secs(30),
+            body_bytes_per_second_min: 1 << 10,
+            // 10 000 parts with a checksum each are about 2.5 MB; 1000 keys of 1024 bytes, 1.1 MB.
+            xml_bytes_max: 4 << 20,
+            signed_chunk_bytes_max: 16 << 20,
+            put_bytes_max: 5 << 30,
+            http2_streams_max: 64,
+            clock_skew: Duration::from_secs(900),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One request from hyper to its answer: guard, verify, dispatch, and the headers all answers have.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER, TRANSFER_ENCODING, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use s3s::Body;
+use s3s::service::S3Service;
+
+use crate::config::S3Config;
+use crate::guard::{self, BodyWatch, Framer, Intake, Pace, Regions};
+use crate::metrics::S3Metrics;
+use crate::refusal::{Names, Refusal, dress};
+use crate::socket::{Activity, Busy};
+use crate::trail::{Note, Outgoing, Trail};
+
+/// What goes back to hyper.
+pub(crate) type Answer = Response<Outgoing<Body, Busy>>;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// What all connections share.
+pub(crate) struct Layer {
+    pub(crate) config: S3Config,
+    pub(crate) verify: S3Service,
+    pub(crate) metrics: Arc<S3Metrics>,
+    pub(crate) ids: RequestIds,
+}
+
+/// Names for requests: a random start, then a counter. Unique among starts with the odds of 2^-64.
+pub(crate) struct RequestIds {
+    seed: u64,
+    next: AtomicU64,
+    host: String,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Result<Self, getrandom::Error> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random)?;
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&random[..8]);
+        Ok(Self { seed: u64::from_le_bytes(seed), next: AtomicU64::new(1), host: STANDARD.encode(random) })
+    }
+    fn next(&self) -> String {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        // An odd multiplier is a bijection: distinct counts stay distinct.
+        format!("{:016X}", self.seed ^ count.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+}
+
+impl Layer {
+    /// Answers a request. Never fails: every error is an answer.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        remote: SocketAddr,
+        activity: Arc<Activity>,
+    ) -> Result<Answer, Infallible> {
+        let busy = Busy::begin(&activity);
+        let (mut parts, body) = request.into_parts();
+        let note = Arc::new(Note::default());
+        let watch = Arc::new(BodyWatch::default());
+        let trail = self.trail(&parts, remote, &note, &watch);
+        let path = trail.path.clone();
+        let request_id = trail.request_id.clone();
+        let names = Names { resource: &path, request_id: &request_id, host_id: &self.ids.host };
+        let head_only = parts.method == Method::HEAD;
+        let regions = Regions(&self.config.regions);
+        let response = match guard::examine(&parts, &regions, &self.config.limits) {
+            Err(refusal) => refusal.answer(&names),
+            Ok(examined) => {
+                parts.extensions.insert(note);
+                parts.extensions.insert(Arc::clone(&watch));
+                let body = self.intake(body, examined.framing, watch);
+                self.dispatch(Request::from_parts(parts, body), &names).await
+            }
+        };
+        Ok(self.finish(response, &names, trail, busy, head_only))
+    }
+
+    fn trail(&self, parts: &Parts, remote: SocketAddr, note: &Arc<Note>, watch: &Arc<BodyWatch>) -> Trail {
+        self.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("-");
+        Trail {
+            metrics: Arc::clone(&self.metrics),
+            note: Arc::clone(note),
+            watch: Arc::clone(watch),
+            began: Instant::now(),
+            request_id: self.ids.next(),
+            remote,
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            agent: agent.to_owned(),
+            version: parts.version,
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: None,
+            bytes_out: 0,
+            aborted: false,
+        }
+    }
+
+    fn intake(&self, body: Incoming, framing: Option<(guard::Mode, u64)>, watch: Arc<BodyWatch>) -> Body {
+        if body.is_end_stream() && framing.is_none() {
+            return Body::empty();
+        }
+        let limits = &self.config.limits;
+        let pace = Pace { grace: limits.body_grace, bytes_per_second_min: limits.body_bytes_per_second_min };
+        let framer = framing.map(|(mode, declared)| Framer::new(mode, declared));
+        Body::http_body(Intake::new(body, framer, pace, watch))
+    }
+
+    async fn dispatch(&self, request: Request<Body>, names: &Names<'_>) -> Response<Body> {
+        self.verify.call(request).await.unwrap_or_else(|error| {
+            tracing::error!(request_id = names.request_id, ?error, "an answer could not be written");
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalError",
+                "We encountered an internal error. Please try again.",
+            )
+            .answer(names)
+        })
+    }
+
+    /// What every answer gets.
+    fn finish(
+        &self,
+        mut response: Response<Body>,
+        names: &Names<'_>,
+        mut trail: Trail,
+        busy: Busy,
+        head_only: bool,
+    ) -> Answer {
+        let status = response.status();
+        trail.status = status;
+        if status.is_client_error() || status.is_server_error() || status == StatusCode::NOT_MODIFIED {
+            if let Some((document, code)) = response.body().bytes().and_then(|bytes| dress(&bytes, names)) {
+                trail.code = Some(code);
+                *response.body_mut() = Body::from(document);
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            }
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        if status == StatusCode::NOT_MODIFIED {
+            // RFC 9110 15.4.5: no body, and nothing that describes one.
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
+        let headers = response.headers_mut();
+        headers.remove(TRANSFER_ENCODING);
+        headers.insert(SERVER, HeaderValue::from_static("cess-gateway"));
+        headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+        for (name, value) in [(REQUEST_ID, names.request_id), (HOST_ID, names.host_id)] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        response.map(|body| Outgoing::new(body, trail, busy, head_only))
+    }
+}
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Outgoing<Body, Busy>>();
+    is_send::<Bytes>();
+};

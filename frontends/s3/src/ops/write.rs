@@ -1,0 +1,328 @@
+//! PutObject, CopyObject, DeleteObject, DeleteObjects, and how a body gets into the store.
+//!
+//! A body is pumped piece by piece from the socket into a writer of the store, which waits when
+//! staging cannot keep up: the next piece is not asked for before. Digests run along. Only when the
+//! body is drained, has its declared length and is what the client said it is, is the commit made;
+//! until then dropping the writer leaves nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use gw_store::{
+    Checksum, ChecksumAlgorithm, CopyOptions, CopySource, DeleteTarget, Etag, EtagMatch, FinishOptions, ObjectWriter,
+    PartWriter, PutOptions, StoreResult, WriteConditions,
+};
+use gw_types::{BucketName, ObjectKey};
+use http::{Extensions, HeaderMap, StatusCode, header};
+use s3s::dto;
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::Operations;
+use super::ask::{Ask, argument, bucket, key, not_implemented, version};
+use super::shown::{Shown, etag, part_count, show_checksums};
+use crate::digest::{Promise, Verified};
+use crate::errors::{coded, from_store};
+use crate::guard::{BodyFault, BodyWatch, DECODED_LENGTH};
+use crate::dates::{from_s3, to_s3};
+use crate::verify::Trailers;
+
+/// Most keys of one DeleteObjects (AWS).
+const DELETE_KEYS_MAX: usize = 1000;
+
+/// Either of the store's writers.
+pub(super) enum Writer {
+    Object(ObjectWriter),
+    Part(PartWriter),
+}
+
+impl Writer {
+    async fn write(&mut self, bytes: Bytes) -> StoreResult<()> {
+        match self {
+            Self::Object(writer) => writer.write(bytes).await,
+            Self::Part(writer) => writer.write(bytes).await,
+        }
+    }
+}
+
+/// The length that a client declares for a body once its frames are off. AWS takes no body without.
+pub(super) fn declared_length(headers: &HeaderMap) -> S3Result<u64> {
+    let value = headers.get(DECODED_LENGTH).or_else(|| headers.get(header::CONTENT_LENGTH));
+    let value = value.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    value.ok_or_else(|| {
+        S3Error::with_message(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header.")
+    })
+}
+
+/// Pumps a body into a writer and verifies it.
+pub(super) async fn pump(
+    body: Option<dto::StreamingBlob>,
+    promise: Promise,
+    declared: u64,
+    extensions: &Extensions,
+    writer: &mut Writer,
+) -> S3Result<Verified> {
+    let mut running = promise.begin();
+    let mut received = 0_u64;
+    if let Some(mut body) = body {
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| fault(error, extensions))?;
+            received += piece.len() as u64;
+            if received > declared {
+                return Err(incomplete());
+            }
+            running.update(&piece);
+            writer.write(piece).await.map_err(from_store)?;
+        }
+    }
+    if received != declared {
+        return Err(incomplete());
+    }
+    let trailers = extensions.get::<Trailers>().and_then(|Trailers(handle)| handle.as_ref()?.take());
+    running.finish(trailers)
+}
+
+fn incomplete() -> S3Error {
+    S3Error::with_message(
+        S3ErrorCode::IncompleteBody,
+        "You did not provide the number of bytes specified by the Content-Length HTTP header",
+    )
+}
+
+/// Why a body broke off. Our own fault stands in the watch; the types of s3s 0.14.1's are private,
+/// so they are told apart by what they print.
+fn fault(error: s3s::StdError, extensions: &Extensions) -> S3Error {
+    let watched = extensions.get::<Arc<BodyWatch>>().and_then(|watch| watch.fault());
+    let printed = error.to_string();
+    let bad = |code: &str, message: &str| coded(code, StatusCode::BAD_REQUEST, message);
+    match watched {
+        Some(BodyFault::Incomplete | BodyFault::TooLong | BodyFault::Broken) => incomplete(),
+        Some(BodyFault::TooSlow) => bad(
+            "RequestTimeout",
+            "Your socket connection to the server was not read from or written to within the timeout period.",
+        ),
+        Some(BodyFault::ChunkTooLarge) => {
+            bad("InvalidRequest", "A signed chunk is larger than this gateway accepts; use chunks of at most 16 MiB.")
+        }
+        Some(BodyFault::Malformed) => bad("InvalidRequest", "The frames of the aws-chunked body cannot be read."),
+        None if printed.contains("Sha256Mismatch") => bad(
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        ),
+        None if printed.contains("SignatureMismatch") => S3Error::with_message(
+            S3ErrorCode::SignatureDoesNotMatch,
+            "The signature of a chunk or trailer does not match the signature we calculated.",
+        ),
+        None if printed.contains("FormatError") || printed.contains("Too") => {
+            bad("InvalidRequest", "The frames of the aws-chunked body cannot be read.")
+        }
+        None => incomplete(),
+    }
+}
+
+impl Operations {
+    pub(super) async fn write_object(
+        &self,
+        request: S3Request<dto::PutObjectInput>,
+    ) -> S3Result<S3Response<dto::PutObjectOutput>> {
+        let S3Request { input, extensions, .. } = request;
+        let ask = Ask::of(&extensions)?;
+        let bucket = bucket(&input.bucket)?;
+        let key = key(input.key)?;
+        let promise = Promise::of_body(ask.headers(), ChecksumAlgorithm::Crc64Nvme)?;
+        let declared = declared_length(ask.headers())?;
+        let options = PutOptions {
+            attributes: ask.attributes(input.metadata)?,
+            conditions: ask.write_conditions()?,
+            level: ask.level()?,
+            len_hint: Some(declared),
+        };
+        self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
+        let writer = self.store.put(ask.who, &bucket, &key, options).await.map_err(from_store)?;
+        let mut writer = Writer::Object(writer);
+        let verified = pump(input.body, promise, declared, &extensions, &mut writer).await?;
+        let Writer::Object(writer) = writer else { return Err(S3ErrorCode::InternalError.into()) };
+        let finish = FinishOptions { content_md5: verified.md5, checksums: vec![verified.checksum] };
+        let outcome = writer.finish(finish).await.map_err(from_store)?;
+        let mut output = dto::PutObjectOutput {
+            e_tag: Some(etag(&outcome.etag)),
+            version_id: outcome.version_id.map(|version| version.to_string()),
+            ..Default::default()
+        };
+        output.checksum_type = show_checksums!(output, Shown::of(&outcome.checksums, None));
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn duplicate_object(
+        &self,
+        request: S3Request<dto::CopyObjectInput>,
+    ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
+        let S3Request { input, extensions, .. } = request;
+        let ask = Ask::of(&extensions)?;
+        let bucket = bucket(&input.bucket)?;
+        let key = key(input.key)?;
+        let source = source_of(&ask, &input.copy_source)?;
+        let attributes = ask.attributes(input.metadata)?;
+        let replaces = match input.metadata_directive.as_ref().map(|directive| directive.as_str()) {
+            None | Some("COPY") => false,
+            Some("REPLACE") => true,
+            Some(_) => return Err(argument("Unknown metadata directive.")),
+        };
+        if ask.text("x-amz-tagging-directive")? == Some("REPLACE") {
+            return Err(not_implemented("Object tagging is not supported."));
+        }
+        let onto_itself = source.bucket == bucket && source.key == key && source.version.is_none();
+        let changes = replaces
+            || ask.headers().contains_key("x-amz-storage-class")
+            || ask.headers().contains_key("x-amz-server-side-encryption")
+            || attributes.headers.website_redirect.is_some();
+        if onto_itself && !changes {
+            return Err(S3Error::with_message(
+                S3ErrorCode::InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes.",
+            ));
+        }
+        self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
+        self.expect_owner(&ask, &source.bucket, input.expected_source_bucket_owner.as_deref()).await?;
+        let options = CopyOptions {
+            metadata: replaces.then_some((attributes.headers, attributes.user_metadata)),
+            storage_class: attributes.storage_class,
+            documents: None,
+            conditions: ask.write_conditions()?,
+            level: ask.level()?,
+        };
+        let outcome = self.store.copy(ask.who, source, &bucket, &key, options).await.map_err(from_store)?;
+        let mut result = dto::CopyObjectResult {
+            e_tag: Some(etag(&outcome.put.etag)),
+            last_modified: Some(to_s3(outcome.put.last_modified)),
+            ..Default::default()
+        };
+        let shown = Shown::of(&outcome.put.checksums, part_count(&outcome.put.etag));
+        result.checksum_type = show_checksums!(result, shown);
+        Ok(S3Response::new(dto::CopyObjectOutput {
+            copy_object_result: Some(result),
+            copy_source_version_id: outcome.source_version_id.map(|version| version.to_string()),
+            version_id: outcome.put.version_id.map(|version| version.to_string()),
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn remove_object(
+        &self,
+        request: S3Request<dto::DeleteObjectInput>,
+    ) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
+        let S3Request { input, extensions, .. } = request;
+        let ask = Ask::of(&extensions)?;
+        let bucket = bucket(&input.bucket)?;
+        self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
+        let target = DeleteTarget {
+            key: key(input.key)?,
+            version: version(input.version_id.as_deref())?,
+            conditions: ask.write_conditions()?,
+        };
+        let outcome = self.store.delete(ask.who, &bucket, target, ask.level()?).await.map_err(from_store)?;
+        Ok(S3Response::new(dto::DeleteObjectOutput {
+            delete_marker: outcome.delete_marker.then_some(true),
+            version_id: outcome.version_id.map(|version| version.to_string()),
+            ..Default::default()
+        }))
+    }
+
+    pub(super) async fn remove_objects(
+        &self,
+        request: S3Request<dto::DeleteObjectsInput>,
+    ) -> S3Result<S3Response<dto::DeleteObjectsOutput>> {
+        let S3Request { input, extensions, .. } = request;
+        let ask = Ask::of(&extensions)?;
+        let bucket = bucket(&input.bucket)?;
+        self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
+        let asked = input.delete.objects;
+        if asked.is_empty() || asked.len() > DELETE_KEYS_MAX {
+            return Err(S3Error::with_message(
+                S3ErrorCode::MalformedXML,
+                "The XML you provided was not well-formed or did not validate against our published schema",
+            ));
+        }
+        // A name that cannot be is an error of its own line, not of the whole request.
+        let targets: Vec<S3Result<DeleteTarget>> = asked.iter().map(target_of).collect();
+        let good: Vec<DeleteTarget> = targets.iter().filter_map(|target| target.as_ref().ok().cloned()).collect();
+        let outcomes = self.store.delete_many(ask.who, &bucket, good, ask.level()?).await.map_err(from_store)?;
+        let mut outcomes = outcomes.into_iter();
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        for (asked, target) in asked.into_iter().zip(targets) {
+            let outcome = match target {
+                Ok(_) => match outcomes.next() {
+                    Some(outcome) => outcome.map_err(from_store),
+                    None => Err(S3ErrorCode::InternalError.into()),
+                },
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(outcome) => deleted.push(shown_delete(asked, &outcome)),
+                Err(error) => errors.push(dto::Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    key: Some(asked.key),
+                    message: error.message().map(str::to_owned),
+                    version_id: asked.version_id,
+                }),
+            }
+        }
+        if input.delete.quiet == Some(true) {
+            deleted.clear();
+        }
+        Ok(S3Response::new(dto::DeleteObjectsOutput {
+            deleted: Some(deleted),
+            errors: Some(errors),
+            ..Default::default()
+        }))
+    }
+}
+
+fn target_of(asked: &dto::ObjectIdentifier) -> S3Result<DeleteTarget> {
+    let size = asked.size.map(|size| u64::try_from(size).map_err(|_| argument("Size may not be negative.")));
+    let tags = asked.e_tag.as_ref().map(|tag| match tag.value() {
+        "*" => EtagMatch::Any,
+        value => EtagMatch::OneOf(Etag::parse(value).into_iter().collect()),
+    });
+    Ok(DeleteTarget {
+        key: ObjectKey::new(asked.key.as_str()).map_err(|error| argument(error.to_string()))?,
+        version: version(asked.version_id.as_deref())?,
+        conditions: WriteConditions {
+            if_match: tags,
+            if_match_last_modified: asked.last_modified_time.as_ref().map(from_s3),
+            if_match_size: size.transpose()?,
+            ..WriteConditions::default()
+        },
+    })
+}
+
+/// AWS shows a marker that was made apart from a version that was deleted.
+fn shown_delete(asked: dto::ObjectIdentifier, outcome: &gw_store::DeleteOutcome) -> dto::DeletedObject {
+    let version = outcome.version_id.map(|version| version.to_string());
+    dto::DeletedObject {
+        delete_marker: outcome.delete_marker.then_some(true),
+        delete_marker_version_id: if outcome.delete_marker { version } else { None },
+        key: Some(asked.key),
+        version_id: asked.version_id,
+    }
+}
+
+/// What to copy from, with its conditions.
+pub(super) fn source_of(ask: &Ask<'_>, source: &dto::CopySource) -> S3Result<CopySource> {
+    let dto::CopySource::Bucket { bucket: name, key: path, version_id } = source else {
+        return Err(not_implemented("Copy sources are BUCKET/KEY; access points and outposts are not supported."));
+    };
+    let invalid = || argument("Invalid copy source object key");
+    Ok(CopySource {
+        bucket: BucketName::new(&**name).map_err(|_| argument("Invalid copy source bucket name"))?,
+        key: ObjectKey::new(&**path).map_err(|_| invalid())?,
+        version: version(version_id.as_deref())?,
+        conditions: ask.source_conditions(),
+    })
+}
+
+/// Whether two lists of checksums have this algorithm.
+pub(super) fn find(checksums: &[Checksum], algorithm: ChecksumAlgorithm) -> Option<&Checksum> {
+    checksums.iter().find(|checksum| checksum.algorithm == algorithm)
+}

@@ -1,0 +1,274 @@
+//! From a request to a principal: who asks is found out once, here.
+//!
+//! Two s3s services stand behind each other. The outer one only verifies: it parses the address,
+//! computes the signature with the secret that [`StoreAuth`] finds, takes the aws-chunked frames
+//! off the body, and then its one route, the [`Gate`], takes every request. The gate makes the
+//! typed [`Authenticated`], the only one of this frontend, and hands the request to the inner
+//! service, which parses it as an S3 operation and calls it.
+//!
+//! Between the two the signature is done with, so headers may be changed: those that s3s reads more
+//! strictly than AWS does (a malformed `Range` is ignored by AWS, `If-Match` may hold a list,
+//! `Expires` need be no date) are taken out and kept in [`AsSent`], where the operations read them.
+//! The inner service sees no credentials at all. Its access check lets nothing pass that does not
+//! carry the gate's principal, and notes the operation's name.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gw_store::Store;
+use gw_types::{Authenticated, Frontend};
+use http::{HeaderMap, Method, Uri, header};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::host::{S3Host, VirtualHost};
+use s3s::route::S3Route;
+use s3s::service::S3Service;
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders};
+
+use crate::digest;
+use crate::errors;
+use crate::percent;
+use crate::trail::Note;
+
+/// Finds secrets in the store.
+pub(crate) struct StoreAuth(pub(crate) Arc<Store>);
+
+#[async_trait]
+impl S3Auth for StoreAuth {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match self.0.credential(access_key).await.map_err(errors::from_store)? {
+            Some(credential) => Ok(SecretKey::from(credential.secret.expose())),
+            None => Err(unknown_key()),
+        }
+    }
+}
+
+fn unknown_key() -> S3Error {
+    S3Error::with_message(
+        S3ErrorCode::InvalidAccessKeyId,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    )
+}
+
+/// The headers of the request as they were signed.
+#[derive(Clone)]
+pub(crate) struct AsSent(pub(crate) HeaderMap);
+
+/// The trailers of an aws-chunked body, once it is drained.
+#[derive(Clone)]
+pub(crate) struct Trailers(pub(crate) Option<TrailingHeaders>);
+
+/// Headers that the inner service must not see: it would refuse what AWS accepts, or it would look
+/// for credentials in them.
+const KEPT_BACK: [header::HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::EXPIRES,
+];
+const KEPT_BACK_TOO: [&str; 6] = [
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-unmodified-since",
+    "x-amz-content-sha256",
+    "x-amz-if-match-last-modified-time",
+];
+
+/// The route that every verified request takes.
+pub(crate) struct Gate {
+    pub(crate) store: Arc<Store>,
+    pub(crate) inner: S3Service,
+    pub(crate) xml_bytes_max: usize,
+}
+
+#[async_trait]
+impl S3Route for Gate {
+    fn is_match(&self, _: &Method, _: &Uri, _: &HeaderMap, _: &mut http::Extensions) -> bool {
+        true
+    }
+
+    async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
+        let Some(credentials) = &request.credentials else {
+            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied"));
+        };
+        let credential = self.store.credential(&credentials.access_key).await.map_err(errors::from_store)?;
+        let credential = credential.ok_or_else(unknown_key)?;
+        if let Some(note) = request.extensions.get::<Arc<Note>>() {
+            note.set_user(Arc::clone(&credential.user));
+        }
+        request.extensions.insert(Authenticated::user(Arc::clone(&credential.user), Frontend::S3));
+        Ok(())
+    }
+
+    async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        let note = request.extensions.get::<Arc<Note>>().cloned();
+        let request = self.inside(request).await?;
+        let response = self.inner.call(request).await.map_err(|error| {
+            tracing::error!(?error, "an S3 answer could not be written");
+            S3Error::new(S3ErrorCode::InternalError)
+        })?;
+        let (parts, body) = response.into_parts();
+        let plain_tag = note.is_some_and(|note| note.operation_is("GetObjectAttributes"));
+        let body = if plain_tag { without_quotes(body) } else { body };
+        let mut answer = S3Response::with_status(body, parts.status);
+        answer.headers = parts.headers;
+        answer.extensions = parts.extensions;
+        Ok(answer)
+    }
+}
+
+impl Gate {
+    /// The request as the inner service sees it.
+    async fn inside(&self, request: S3Request<Body>) -> S3Result<http::Request<Body>> {
+        let S3Request { input, method, uri, mut headers, mut extensions, trailing_headers, .. } = request;
+        let body = if method == Method::POST { self.checked(input, &headers).await? } else { input };
+        let as_sent = headers.clone();
+        for name in &KEPT_BACK {
+            headers.remove(name);
+        }
+        for name in KEPT_BACK_TOO {
+            headers.remove(name);
+        }
+        extensions.insert(AsSent(as_sent));
+        extensions.insert(Trailers(trailing_headers));
+        let mut inside = http::Request::new(body);
+        *inside.method_mut() = method;
+        *inside.uri_mut() = without_credentials(uri)?;
+        *inside.headers_mut() = headers;
+        *inside.extensions_mut() = extensions;
+        Ok(inside)
+    }
+
+    /// The XML body of a POST, compared with the digests that came with it: s3s compares none.
+    async fn checked(&self, mut body: Body, headers: &HeaderMap) -> S3Result<Body> {
+        let Some(promise) = digest::Promise::of_document(headers)? else { return Ok(body) };
+        let bytes: Bytes = body.store_all_limited(self.xml_bytes_max).await.map_err(|error| {
+            S3Error::with_source(S3ErrorCode::MaxMessageLengthExceeded, error)
+        })?;
+        promise.check_whole(&bytes)?;
+        Ok(Body::from(bytes))
+    }
+}
+
+/// The address without the query parameters of a presigned URL.
+fn without_credentials(uri: Uri) -> S3Result<Uri> {
+    let Some(query) = uri.query().filter(|query| query.contains("X-Amz-") || query.contains('%')) else {
+        return Ok(uri);
+    };
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| {
+            let name = percent::decode_query(pair.split('=').next().unwrap_or_default());
+            !matches!(
+                name.as_str(),
+                "X-Amz-Algorithm"
+                    | "X-Amz-Credential"
+                    | "X-Amz-Date"
+                    | "X-Amz-Expires"
+                    | "X-Amz-SignedHeaders"
+                    | "X-Amz-Signature"
+            )
+        })
+        .collect();
+    let path = uri.path();
+    let text = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
+    text.parse().map_err(|error| S3Error::with_source(S3ErrorCode::InvalidURI, Box::new(error)))
+}
+
+/// s3s 0.14.1 prints the ETag of GetObjectAttributes in quotes, AWS does not.
+fn without_quotes(body: Body) -> Body {
+    match body.bytes() {
+        Some(bytes) if bytes.starts_with(b"<?xml") => {
+            let text = String::from_utf8_lossy(&bytes).replace("&quot;", "");
+            match text.split_once("<ETag>").and_then(|(head, rest)| Some((head, rest.split_once("</ETag>")?))) {
+                Some((head, (tag, tail))) => Body::from(format!("{head}<ETag>{}</ETag>{tail}", tag.replace('"', ""))),
+                None => Body::from(text),
+            }
+        }
+        _ => body,
+    }
+}
+
+/// The inner access check.
+pub(crate) struct OnlyVerified;
+
+#[async_trait]
+impl S3Access for OnlyVerified {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = cx.s3_op().name().to_owned();
+        let extensions = cx.extensions_mut();
+        if let Some(note) = extensions.get::<Arc<Note>>() {
+            note.set_operation(&operation);
+        }
+        match extensions.get::<Authenticated>() {
+            Some(_) => Ok(()),
+            None => Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied")),
+        }
+    }
+}
+
+/// Which hosts carry a bucket's name: `BUCKET.DOMAIN` for the configured domains only. s3s's own
+/// parsers take any unknown host for a bucket and compare domains without a label boundary.
+pub(crate) struct Domains(Vec<String>);
+
+impl Domains {
+    pub(crate) fn new(domains: &[String]) -> Self {
+        Self(domains.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect())
+    }
+}
+
+impl S3Host for Domains {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        let bucket = self.0.iter().filter(|domain| !domain.is_empty()).find_map(|domain| {
+            let bucket = name.strip_suffix(domain.as_str())?.strip_suffix('.')?;
+            (!bucket.is_empty()).then(|| bucket.to_owned())
+        });
+        let plain = VirtualHost::new(host);
+        Ok(match bucket {
+            Some(bucket) => plain.with_bucket(bucket),
+            None => plain,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s3s::Body;
+    use s3s::host::S3Host as _;
+
+    use super::{Domains, without_credentials, without_quotes};
+
+    #[test]
+    fn only_configured_domains_carry_a_bucket() {
+        let domains = Domains::new(&["s3.example.com".to_owned(), "example.org".to_owned()]);
+        let bucket = |host: &str| domains.parse_host_header(host).unwrap().bucket().map(str::to_owned);
+        assert_eq!(bucket("b.s3.example.com"), Some("b".to_owned()));
+        assert_eq!(bucket("a.b.S3.Example.com:9000"), Some("a.b".to_owned()));
+        for plain in ["s3.example.com", "bs3.example.com", "other.net", "127.0.0.1:9000", "localhost", ".example.org"] {
+            assert_eq!(bucket(plain), None, "{plain}");
+        }
+    }
+
+    #[test]
+    fn presigned_parameters_do_not_go_inside() {
+        let uri = "/b/k?versionId=v&X-Amz-Algorithm=a&X-Amz-Cre%64ential=c&X-Amz-Signature=s&partNumber=2&X-Amz-Date=d";
+        assert_eq!(without_credentials(uri.parse().unwrap()).unwrap(), "/b/k?versionId=v&partNumber=2");
+        let uri = "/b/k?X-Amz-Expires=5&X-Amz-SignedHeaders=host";
+        assert_eq!(without_credentials(uri.parse().unwrap()).unwrap(), "/b/k");
+    }
+
+    #[test]
+    fn the_tag_of_attributes_stands_without_quotes() {
+        for tag in ["&quot;ab&quot;", "\"ab\""] {
+            let body = Body::from(format!("<?xml version=\"1.0\"?><R><ETag>{tag}</ETag></R>"));
+            let text = without_quotes(body).bytes().unwrap();
+            assert_eq!(&text[..], b"<?xml version=\"1.0\"?><R><ETag>ab</ETag></R>");
+        }
+    }
+}
