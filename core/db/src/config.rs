@@ -6,8 +6,6 @@ use async_trait::async_trait;
 use gw_types::ports::{Catalog, Clock, Disk};
 use gw_types::{Lsn, PortError, PortResult, SegmentSeq};
 
-use crate::DbError;
-
 /// The ports a database stands on.
 #[derive(Clone)]
 pub struct DbPorts {
@@ -96,7 +94,7 @@ pub struct Health {
     /// Set when a write or sync failed: read-only until a restart.
     pub poisoned: Option<Arc<PortError>>,
     /// The last checkpoint failed with this; it is tried again.
-    pub checkpoint_failed: Option<Arc<DbError>>,
+    pub checkpoint_failed: Option<Arc<str>>,
     /// The last commit was refused because the disk is full.
     pub disk_full: bool,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gw_types::{Lsn, PortErrorKind};
+use gw_types::Lsn;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -151,8 +151,7 @@ impl Db {
         // Under the commit lock, so that no commit slips in behind the last group.
         let _commit = self.shared.commit.lock();
         self.shared.stopping.store(true, Ordering::Release);
-        self.shared.work.notify_one();
-        self.shared.wake.notify_one();
+        self.shared.wake_all();
     }
 }
 
@@ -166,10 +165,4 @@ impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Db(epoch {}, {:?})", self.shared.epoch, self.stats())
     }
-}
-
-/// Whether an error says that the device itself failed, so that nothing may be believed any more.
-pub(crate) fn is_device_failure(error: &DbError) -> bool {
-    matches!(error, DbError::Port(error)
-        if matches!(error.kind(), PortErrorKind::Unavailable | PortErrorKind::Poisoned | PortErrorKind::NotFound))
 }

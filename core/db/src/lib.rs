@@ -3,7 +3,7 @@
 //! A commit ([`Db::transact`]) is a closure under one lock that reads the newest state and writes
 //! absolute rows. It gets the next LSN, is visible at once, and is durable when the staged watermark
 //! has passed it ([`Db::wait_staged`]): one device sync serves all that gathered before it. The journal
-//! ([`journal`] files) is the truth. Rows newer than the catalog engine live in memory, in versions, so
+//! (files `journal/*`) is the truth. Rows newer than the catalog engine live in memory, in versions, so
 //! that a [`Snapshot`] shows one LSN for as long as it is held. A checkpoint moves them down, to the
 //! engine and to sorted runs of our own; the engine may be deleted at any time while closed and is
 //! filled again from runs and journal.
@@ -21,6 +21,7 @@ mod config;
 mod db;
 pub mod disk;
 mod error;
+mod import;
 mod journal;
 mod open;
 mod overlay;
@@ -31,11 +32,12 @@ mod shared;
 mod snapshot;
 mod txn;
 
+pub use checkpoint::CheckpointRows;
 pub use config::{DbConfig, DbPorts, DbStats, Health, InlineSink, NoInlines};
 pub use db::{Committed, Db};
 pub use error::DbError;
 pub use read::{Read, Rows};
 pub use record::Record;
-pub use runs::RunInfo;
+pub use runs::{RunFile, RunInfo};
 pub use snapshot::Snapshot;
 pub use txn::Txn;

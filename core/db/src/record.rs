@@ -222,9 +222,6 @@ impl Cursor<'_> {
         self.at += N;
         Some(taken)
     }
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
     pub(crate) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }

@@ -11,6 +11,7 @@ use gw_types::{Lsn, PortError, PortErrorKind};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use crate::catalog::check_key;
 use crate::journal::{Entry, Index, Tail};
 use crate::overlay::Overlay;
 use crate::read::{KeyRange, Rows, merge_scan};
@@ -39,9 +40,11 @@ pub(crate) struct Shared {
     pub(crate) checkpoint: AtomicU64,
     pub(crate) pending_bytes: AtomicU64,
     pub(crate) hold: AtomicU64,
+    /// Between the first import and its end: no commits.
+    pub(crate) importing: AtomicBool,
     /// One checkpoint at a time.
     pub(crate) checkpointing: tokio::sync::Mutex<()>,
-    pub(crate) checkpoint_failed: Mutex<Option<Arc<DbError>>>,
+    pub(crate) checkpoint_failed: Mutex<Option<Arc<str>>>,
     pub(crate) disk_full: AtomicBool,
     pub(crate) poison: OnceLock<Arc<PortError>>,
     pub(crate) stopping: AtomicBool,
@@ -49,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// Wakes the checkpoint task.
     pub(crate) wake: Notify,
+    /// Wakes it when a snapshot that held it back is gone, or at a stop.
+    pub(crate) unheld: Notify,
+    /// Wakes the merge task.
+    pub(crate) merge_wake: Notify,
     pub(crate) syncs: AtomicU64,
     pub(crate) records: AtomicU64,
 }
@@ -111,6 +118,9 @@ impl Shared {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
+        if self.importing.load(Ordering::Acquire) {
+            return Err(DbError::refused("an import is going on"));
+        }
         if self.pending_bytes.load(Ordering::Relaxed) >= self.config.pending_bytes_max {
             return Err(DbError::Busy("pending_bytes_max"));
         }
@@ -128,8 +138,8 @@ impl Shared {
         if len > self.config.record_bytes_max {
             return Err(DbError::refused(format!("a record of {len} bytes is longer than record_bytes_max")));
         }
-        if body.changes.iter().any(|(key, _)| key.is_empty()) {
-            return Err(DbError::refused("a row needs a key"));
+        for (key, _) in &body.changes {
+            check_key(key)?;
         }
         let reserved = commit.tail.reserve(len, lsn, &self.config).map_err(DbError::from);
         self.disk_full.store(matches!(reserved, Err(DbError::Full(_))), Ordering::Relaxed);
@@ -180,10 +190,16 @@ impl Shared {
         tracing::error!(%error, "the database is read-only until a restart");
         // The first failure is the cause; later ones follow from it.
         let _ = self.poison.set(Arc::new(error));
-        self.work.notify_one();
-        self.wake.notify_one();
+        self.wake_all();
         // Wakes those who wait for the watermark; its value stays.
         self.staged.send_modify(|_| {});
+    }
+
+    /// Wakes every task, to see that it should stop.
+    pub(crate) fn wake_all(&self) {
+        for task in [&self.work, &self.wake, &self.unheld, &self.merge_wake] {
+            task.notify_one();
+        }
     }
 
     pub(crate) async fn wait_staged(&self, lsn: Lsn) -> Result<(), DbError> {

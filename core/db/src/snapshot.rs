@@ -108,7 +108,7 @@ impl Snapshots {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if self.shared.snapshots.release(self.lsn) && self.shared.overlay_is_over() {
-            self.shared.wake.notify_one();
+            self.shared.unheld.notify_one();
         }
     }
 }

@@ -96,8 +96,8 @@ impl Catalog for ForgettingCatalog {
         })
     }
     async fn commit(&self, batch: Vec<RowChange>, applied: Lsn) -> PortResult<()> {
-        if batch.iter().any(|(key, _)| key.is_empty()) {
-            return Err(PortError::definite(PortErrorKind::Refused, "a row needs a key"));
+        if batch.iter().any(|(key, _)| key.is_empty() || key.len() > u16::MAX as usize) {
+            return Err(PortError::definite(PortErrorKind::Refused, "a key has 1 to 65535 bytes"));
         }
         {
             let mut inner = self.inner.lock();

@@ -32,15 +32,17 @@ fn hex(key: &[u8]) -> String {
     key.iter().take(64).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Refuses keys that an engine cannot hold.
-pub(crate) fn check_batch(batch: &[RowChange]) -> PortResult<()> {
-    let bad =
-        batch.iter().any(|(key, _)| key.is_empty() || key.len() > u16::MAX as usize || key == APPLIED_KEY);
-    if bad {
+/// Refuses a key that an engine cannot hold.
+pub(crate) fn check_key(key: &[u8]) -> PortResult<()> {
+    if key.is_empty() || key.len() > u16::MAX as usize || key == APPLIED_KEY {
         return Err(PortError::definite(
             PortErrorKind::Refused,
             "a key has 1 to 65535 bytes and is not the catalog's own",
         ));
     }
     Ok(())
+}
+
+pub(crate) fn check_batch(batch: &[RowChange]) -> PortResult<()> {
+    batch.iter().try_for_each(|(key, _)| check_key(key))
 }

@@ -110,6 +110,10 @@ impl Flusher {
         self.file = spare.file;
         self.header = header;
         self.end = HEADER_BYTES as u64;
+        // After an import the log goes on behind a number that it never reached by commits.
+        if self.shared.staged().next() < first {
+            self.shared.move_staged(Lsn(first.0 - 1), 0);
+        }
         Ok(())
     }
 

@@ -1,37 +1,239 @@
-use std::sync::Arc;
+//! What callers of the handle rely on.
 
-use gw_db::catalog::MemoryCatalog;
-use gw_db::{Db, DbConfig, DbError, DbPorts, NoInlines};
-use gw_sim::{MemDisk, SimClock};
-use gw_types::Lsn;
+use gw_db::{Db, DbConfig, DbError};
+use gw_types::{Lsn, SegmentSeq, StreamId, Timestamp};
 
-fn ports(disk: &MemDisk, catalog: &Arc<MemoryCatalog>) -> DbPorts {
-    DbPorts {
-        disk: Arc::new(disk.clone()),
-        catalog: catalog.clone(),
-        clock: Arc::new(SimClock::default()),
-        sink: Arc::new(NoInlines),
+use crate::support::{Machine, delete, get, manual, put, put_staged, rows, tiny};
+
+#[tokio::test]
+async fn a_commit_is_there_after_a_restart_and_the_epoch_grows() {
+    let machine = Machine::new();
+    let db = machine.open(DbConfig::default()).await.unwrap();
+    assert_eq!((db.epoch(), db.appended(), db.staged()), (1, Lsn(0), Lsn(0)));
+    assert_eq!(put_staged(&db, "key", "value").await, Lsn(1));
+    assert_eq!((db.appended(), db.staged()), (Lsn(1), Lsn(1)));
+    db.close().await.unwrap();
+    for epoch in 2..6 {
+        let db = machine.open(DbConfig::default()).await.unwrap();
+        assert_eq!(db.epoch(), epoch);
+        assert_eq!((db.appended(), db.staged()), (Lsn(1), Lsn(1)));
+        assert_eq!(get(&db, "key").unwrap(), "value");
+        db.close().await.unwrap();
     }
+    assert_eq!(machine.files("journal").len(), 2, "empty files do not pile up");
 }
 
 #[tokio::test]
-async fn a_commit_is_there_after_a_restart() {
-    let (disk, catalog) = (MemDisk::new(), Arc::new(MemoryCatalog::new()));
-    let db = Db::open(ports(&disk, &catalog), DbConfig::default()).await.unwrap();
-    assert_eq!(db.epoch(), 1);
-    let put = db
-        .transact(|txn| {
-            txn.put(b"key".to_vec(), b"value".to_vec());
-            Ok::<_, DbError>(txn.lsn())
-        })
-        .unwrap();
-    assert_eq!((put.value, put.lsn), (Lsn(1), Lsn(1)));
-    db.wait_staged(put.lsn).await.unwrap();
-    assert_eq!(db.records(Lsn(0), 1000).await.unwrap().len(), 1);
-    db.close().await.unwrap();
-    let db = Db::open(ports(&disk, &catalog), DbConfig::default()).await.unwrap();
-    assert_eq!(db.epoch(), 2);
-    assert_eq!(db.snapshot().get(b"key").unwrap().unwrap(), "value");
+async fn a_transaction_reads_its_own_writes_over_the_newest_state() {
+    let machine = Machine::new();
+    let db = machine.open(manual()).await.unwrap();
+    for key in ["a", "b", "c", "d"] {
+        put_staged(&db, key, "old").await;
+    }
     db.checkpoint().await.unwrap();
-    assert_eq!(db.snapshot().get(b"key").unwrap().unwrap(), "value");
+    put(&db, "bb", "overlay").unwrap();
+    let seen = db.transact(|txn| {
+        assert_eq!((txn.lsn(), txn.get(b"a")?.unwrap()), (Lsn(6), "old".into()));
+        assert_eq!(txn.now(), Timestamp(1_767_225_600_000_000_000));
+        txn.put(b"aa".to_vec(), b"new".to_vec());
+        txn.delete(b"c".to_vec());
+        assert_eq!(txn.get(b"c")?, None);
+        let up: Vec<_> = txn.scan(b"a", b"d", false, 10)?.into_iter().map(|(key, _)| key).collect();
+        let down: Vec<_> = txn.scan(b"a", b"", true, 2)?.into_iter().map(|(key, _)| key).collect();
+        Ok::<_, DbError>((up, down))
+    });
+    let (up, down) = seen.unwrap().value;
+    assert_eq!(up, ["a", "aa", "b", "bb"]);
+    assert_eq!(down, ["d", "bb"]);
+}
+
+#[tokio::test]
+async fn an_error_in_the_closure_changes_nothing_and_no_change_writes_no_record() {
+    let machine = Machine::new();
+    let db = machine.open(manual()).await.unwrap();
+    put_staged(&db, "a", "1").await;
+    let refused = db.transact(|txn| {
+        txn.put(b"a".to_vec(), b"2".to_vec());
+        txn.place_inline(SegmentSeq(1), 0, "never".into());
+        Err::<(), _>(DbError::Busy("a test"))
+    });
+    assert!(matches!(refused, Err(DbError::Busy("a test"))));
+    assert_eq!((get(&db, "a").unwrap(), db.appended()), ("1".into(), Lsn(1)));
+    assert!(machine.files("segments").is_empty());
+    let read = db.transact(|txn| txn.get(b"a")).unwrap();
+    assert_eq!((read.lsn, read.value.unwrap()), (Lsn(1), "1".into()));
+    assert_eq!(db.appended(), Lsn(1));
+    // A record without rows is one: it names a segment for the log stream.
+    let named = db.transact(|txn| {
+        txn.names(SegmentSeq(9));
+        Ok::<_, DbError>(())
+    });
+    assert_eq!(named.unwrap().lsn, Lsn(2));
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_one_commit_for_as_long_as_it_is_held() {
+    let machine = Machine::new();
+    let db = machine.open(manual()).await.unwrap();
+    put_staged(&db, "a", "1").await;
+    put_staged(&db, "b", "1").await;
+    db.checkpoint().await.unwrap();
+    let before = db.snapshot();
+    let expected = rows(&before);
+    delete(&db, "a");
+    put(&db, "b", "2").unwrap();
+    let last = put_staged(&db, "c", "2").await;
+    let copy = before.clone();
+    drop(before);
+    assert_eq!(db.checkpoint().await.unwrap(), Lsn(2), "the engine waits for the oldest reader");
+    assert_eq!(rows(&copy), expected);
+    assert_eq!(db.stats().snapshot_oldest, Some(Lsn(2)));
+    drop(copy);
+    assert_eq!(db.checkpoint().await.unwrap(), last);
+    assert_eq!((db.stats().overlay_rows, db.stats().overlay_bytes), (0, 0));
+    assert_eq!(get(&db, "a"), None);
+    assert_eq!(rows(&db.snapshot()).len(), 2);
+}
+
+#[tokio::test]
+async fn staged_records_are_told_in_order_across_files_and_only_while_they_are_held() {
+    let machine = Machine::new();
+    let db = machine.open(tiny()).await.unwrap();
+    for n in 1..=100_u64 {
+        let commit = db.transact(|txn| {
+            txn.stream(StreamId(n as u32 % 3));
+            txn.put(format!("key{:02}", n % 10).into_bytes(), vec![n as u8; 100]);
+            txn.place_inline(SegmentSeq(n / 50), n * 64, vec![n as u8; 64].into());
+            Ok::<_, DbError>(())
+        });
+        db.wait_staged(commit.unwrap().lsn).await.unwrap();
+    }
+    assert!(machine.files("journal").len() > 5);
+    let mut after = Lsn(0);
+    let mut pages = 0;
+    while after < Lsn(100) {
+        let records = db.records(after, 1000).await.unwrap();
+        assert!(!records.is_empty() && records.len() < 20);
+        for record in records {
+            after = after.next();
+            assert_eq!(record.lsn, after);
+            assert_eq!(record.stream, StreamId(after.0 as u32 % 3));
+            assert_eq!(record.names, [SegmentSeq(after.0 / 50)]);
+            assert_eq!(record.changes.len(), 1);
+            assert_eq!(record.changes[0].1.as_deref(), Some(&[after.0 as u8; 100][..]));
+        }
+        pages += 1;
+    }
+    assert!(pages > 5);
+    assert!(db.records(Lsn(100), 1000).await.unwrap().is_empty());
+    assert_eq!(db.records(Lsn(42), 1).await.unwrap()[0].lsn, Lsn(43), "at least one");
+
+    db.checkpoint().await.unwrap();
+    assert_eq!(db.records(Lsn(0), 1).await.unwrap()[0].lsn, Lsn(1), "nothing was told: everything is held");
+    db.hold_records_after(Lsn(60));
+    db.checkpoint().await.unwrap();
+    assert_eq!(db.records(Lsn(60), 1).await.unwrap()[0].lsn, Lsn(61));
+    assert!(db.records(Lsn(0), 1).await.is_err(), "released");
+    db.hold_records_after(Lsn(u64::MAX));
+    db.checkpoint().await.unwrap();
+    assert!(machine.files("journal").len() <= 3);
+    db.close().await.unwrap();
+    let db = machine.open(tiny()).await.unwrap();
+    assert_eq!(rows(&db.snapshot()).len(), 10);
+}
+
+#[tokio::test]
+async fn many_writers_share_a_sync() {
+    let machine = Machine::new();
+    let db = machine.open(manual()).await.unwrap();
+    let writers = (0..64).map(|writer| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for n in 0..10 {
+                put_staged(&db, &format!("{writer}-{n}"), "v").await;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let stats = db.stats();
+    assert_eq!((stats.records, stats.staged, stats.pending_bytes), (640, Lsn(640), 0));
+    assert!(stats.syncs * 16 <= stats.records, "{} syncs", stats.syncs);
+}
+
+#[tokio::test]
+async fn the_watermark_can_be_followed_and_waiting_ends_when_the_database_closes() {
+    let machine = Machine::new();
+    let db = machine.open(manual()).await.unwrap();
+    let mut staged = db.subscribe_staged();
+    let lsn = put(&db, "a", "1").unwrap();
+    staged.changed().await.unwrap();
+    assert_eq!(*staged.borrow(), lsn);
+    let late = tokio::spawn({
+        let db = db.clone();
+        async move { db.wait_staged(Lsn(99)).await }
+    });
+    tokio::task::yield_now().await;
+    let last = put(&db, "b", "1").unwrap();
+    db.close().await.unwrap();
+    assert_eq!(db.staged(), last, "what was appended is staged first");
+    assert!(matches!(put(&db, "c", "1"), Err(DbError::Poisoned(_))));
+    assert!(late.await.unwrap().is_err());
+    assert_eq!(get(&db, "b").unwrap(), "1", "reads go on");
+    let ports = machine.ports();
+    assert!(matches!(Db::rebuild(ports, manual()).await, Ok(_)), "an untouched catalog may be rebuilt");
+}
+
+#[tokio::test]
+async fn limits_are_told_by_name() {
+    let machine = Machine::new();
+    let db = machine.open(tiny()).await.unwrap();
+    let long = db.transact(|txn| {
+        txn.put(b"k".to_vec(), vec![0; 40_000]);
+        Ok::<_, DbError>(())
+    });
+    assert!(long.unwrap_err().to_string().contains("record_bytes_max"));
+    assert!(put(&db, "", "no key").is_err());
+    assert_eq!(db.appended(), Lsn(0));
+    // Nothing flushes while this task does not wait.
+    let busy = loop {
+        match db.transact(|txn| {
+            txn.place_inline(SegmentSeq(1), 0, vec![0; 30_000].into());
+            Ok::<_, DbError>(())
+        }) {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(busy, DbError::Busy("pending_bytes_max")) && busy.is_transient());
+    db.wait_staged(db.appended()).await.unwrap();
+    let held = db.snapshot();
+    let busy = loop {
+        match put(&db, &format!("k{}", db.appended()), "value") {
+            Ok(lsn) => db.wait_staged(lsn).await.unwrap(),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(busy, DbError::Busy("twice overlay_bytes_max")));
+    assert!(db.stats().overlay_bytes < 3 * tiny().overlay_bytes_max);
+    drop(held);
+    machine.clock.run_for(std::time::Duration::from_secs(2)).await;
+    put_staged(&db, "again", "there is room").await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_comes_by_age_and_by_size() {
+    let machine = Machine::new();
+    let db = machine.open(tiny()).await.unwrap();
+    put_staged(&db, "a", "1").await;
+    machine.clock.run_for(std::time::Duration::from_millis(900)).await;
+    assert_eq!(db.stats().checkpoint, Lsn(0));
+    machine.clock.run_for(std::time::Duration::from_millis(200)).await;
+    assert_eq!((db.stats().checkpoint, db.stats().applied), (Lsn(1), Lsn(1)));
+    for n in 0..200 {
+        put_staged(&db, &format!("{n}"), "no time passes").await;
+    }
+    let stats = db.stats();
+    assert!(stats.checkpoint > Lsn(100) && stats.runs <= 4, "{stats:?}");
 }
