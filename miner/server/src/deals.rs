@@ -1,12 +1,13 @@
 //! May this fragment be put? Only if the chain knows it: in an open deal, or (for a repair) in an
 //! Active file. What the chain said yes to is kept for [`KEPT_FOR`], because a deal of many segments is asked
-//! for again with every fragment; a no is never kept.
+//! for again with every fragment; a no is never kept. The same memory tells the reporter whether a
+//! look at the chain is worth while yet.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gw_types::ports::{Clock, MinerChain};
+use gw_types::ports::{Clock, DeclaredSegment, MinerChain};
 use gw_types::{Fid, Hash32, PortResult};
 use parking_lot::Mutex;
 
@@ -28,6 +29,8 @@ pub(crate) struct Deals {
 struct Kept {
     fid: Fid,
     fragments: HashSet<Hash32>,
+    /// Of an open deal; a file has none to report.
+    segments: Option<Arc<[DeclaredSegment]>>,
     until: Duration,
 }
 
@@ -40,24 +43,30 @@ impl Deals {
         if self.kept_names(&fid, fragment) {
             return Ok(true);
         }
-        let fragments: HashSet<Hash32> = match self.chain.deal(fid).await? {
-            Some(deal) => deal.segments.iter().flat_map(|segment| segment.fragments).collect(),
-            None => match self.chain.file(fid).await? {
-                Some(file) => file
-                    .segments
-                    .iter()
-                    .flat_map(|segment| &segment.fragments)
-                    .map(|placed| placed.hash)
-                    .collect(),
-                None => return Ok(false),
-            },
-        };
+        let (fragments, segments): (HashSet<Hash32>, Option<Arc<[DeclaredSegment]>>) =
+            match self.chain.deal(fid).await? {
+                Some(deal) => {
+                    let fragments = deal.segments.iter().flat_map(|segment| segment.fragments).collect();
+                    (fragments, Some(deal.segments.into()))
+                }
+                None => match self.chain.file(fid).await? {
+                    Some(file) => {
+                        let placed = file.segments.iter().flat_map(|segment| &segment.fragments);
+                        (placed.map(|placed| placed.hash).collect(), None)
+                    }
+                    None => return Ok(false),
+                },
+            };
         let named = fragments.contains(fragment);
         let mut kept = self.kept.lock();
         kept.retain(|one| one.fid != fid);
         kept.truncate(KEPT_MAX - 1);
-        kept.push_front(Kept { fid, fragments, until: self.clock.elapsed() + KEPT_FOR });
+        kept.push_front(Kept { fid, fragments, segments, until: self.clock.elapsed() + KEPT_FOR });
         Ok(named)
+    }
+    /// The segments of a deal that was open a moment ago, where they are remembered.
+    pub(crate) fn recent_segments(&self, fid: &Fid) -> Option<Arc<[DeclaredSegment]>> {
+        self.kept.lock().iter().find(|one| one.fid == *fid)?.segments.clone()
     }
 
     fn kept_names(&self, fid: &Fid, fragment: &Hash32) -> bool {

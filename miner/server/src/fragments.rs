@@ -245,7 +245,13 @@ impl FragmentStore {
     /// A put for a deal that was reported begins a new life of it (deleted, then declared again with
     /// the same bytes): a second `Held` behind `Reported` makes it unreported, here and at replay.
     fn hold(&self, index: &mut IndexLog, fid: Fid, fragment: Hash32) -> Result<(), StoreError> {
-        if !self.holds(&fid, &fragment) || self.deal(&fid).is_some_and(|deal| deal.reported.is_some()) {
+        let is_known = self
+            .held
+            .read()
+            .deals
+            .get(&fid)
+            .is_some_and(|deal| deal.reported.is_none() && deal.fragments.contains(&fragment));
+        if !is_known {
             self.append(index, Record::Held(fid, fragment))?;
         }
         self.held.write().add(fid, fragment);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{Either, select};
 use futures::stream::FuturesUnordered;
-use gw_types::ports::{DealState, FileState};
+use gw_types::ports::{DealState, DeclaredSegment, FileState};
 use gw_types::{AccountId, Fid, FragmentIndex, Hash32, PortResult};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -116,15 +116,18 @@ fn decide(
         return Step::Known(*index);
     }
     let is_open = |index: &FragmentIndex| deal.complete.iter().all(|(taken, _)| taken != index);
-    let is_here = |index: &FragmentIndex| {
-        !deal.segments.is_empty()
-            && deal.segments.iter().all(|segment| held.contains(&segment.fragments[index.get()]))
-    };
-    let ready: Vec<_> = FragmentIndex::all().filter(|index| is_open(index) && is_here(index)).collect();
+    let ready: Vec<_> = FragmentIndex::all()
+        .filter(|index| is_open(index) && is_here(held, &deal.segments, *index))
+        .collect();
     match ready.get(usize::from(me.0[0]) % ready.len().max(1)) {
         Some(index) => Step::Report(*index),
         None => Step::Nothing,
     }
+}
+
+/// Whether every segment's fragment of this column is held.
+fn is_here(held: &BTreeSet<Hash32>, segments: &[DeclaredSegment], index: FragmentIndex) -> bool {
+    !segments.is_empty() && segments.iter().all(|segment| held.contains(&segment.fragments[index.get()]))
 }
 
 /// Reports until dropped.
@@ -173,6 +176,12 @@ async fn attend(shared: &Arc<Shared>, fid: Fid) {
 
 async fn attempt(shared: &Arc<Shared>, fid: Fid) -> PortResult<()> {
     let Some(held) = shared.store.deal(&fid) else { return Ok(()) };
+    // While a deal of many segments arrives, most puts complete nothing; the last one will.
+    if let Some(segments) = shared.deals.recent_segments(&fid)
+        && !FragmentIndex::all().any(|index| is_here(&held.fragments, &segments, index))
+    {
+        return Ok(());
+    }
     let deal = shared.chain.deal(fid).await?;
     let file = if deal.is_none() { shared.chain.file(fid).await? } else { None };
     let column = match decide(&held.fragments, deal.as_ref(), file.as_ref(), shared.chain.account()) {

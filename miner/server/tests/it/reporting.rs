@@ -29,12 +29,13 @@ async fn a_column_is_reported_when_its_last_fragment_is_stored() {
     world.chain.declare(fid(1), segments);
     world.put(fid(1), first, &first_bytes).await.unwrap();
     world.put(fid(1), ZERO_FRAGMENT, &first_bytes).await.unwrap();
-    // One question was about the put.
-    eventually("the deal is looked at", || world.chain.0.lock().questions >= 2).await;
     assert!(reports(&world).is_empty(), "one fragment is missing");
     world.put(fid(1), second, &second_bytes).await.unwrap();
     eventually("it is reported", || world.miner.counters().reports == 1).await;
     assert_eq!(reports(&world), [(fid(1), 4)], "the chain counts from 1");
+    let attempts = world.chain.0.lock().attempts;
+    let asked = (attempts, world.chain.0.lock().questions);
+    assert_eq!(asked, (1, 2), "about the deal and about the report, not with each put");
     world.put(fid(1), second, &second_bytes).await.unwrap();
     let world = world.restart().await;
     assert_eq!(reports(&world).len(), 1, "neither another put nor a restart repeats it");
