@@ -1,9 +1,43 @@
-//! Segments, lanes, body writers and extent maps: where sealed bytes stand on this disk, and the
-//! rows that say so.
+//! Sealed bytes: segments on this disk, the maps that name parts of them, and reading them back from
+//! here or from the miners.
+//!
+//! A body is sealed in frames while it is received and stands at its final place, (segment, offset),
+//! before a commit of `gw-db` names it ([`BodyWriter`], [`StagedBody`]). A [`DataMap`] says which
+//! sealed bytes are a body; maps are shared by reference count, and the live bytes of every segment
+//! are counted in the commit that changes references ([`rows`]). A reader plans exactly the frames of
+//! its range ([`plan`]) and takes them from memory, from the segment file, or from the miner of the
+//! one fragment that holds them, rebuilt from four other columns where that miner is slow, gone or
+//! lying ([`BodyReader`]).
+//!
+//! Promises: no plaintext and no key reaches the disk; bytes leave only through a frame's tag; a commit
+//! never names bytes less durable than itself; an aborted write leaves nothing; a sealed segment never
+//! changes; any eight of a stripe's twelve miners may fail a read in any way; everything that grows
+//! has a named maximum ([`DataConfig`]).
+//!
+//! Left out: a disk cache for remote frames (segment files of finalized segments stay until they are
+//! evicted and serve as one); compaction, which is dispersal's, over [`Data::copy_in`] and
+//! [`rows::MovedRow`].
 
+mod config;
+mod data;
 mod error;
+mod keyring;
+mod locate;
 mod map;
+mod read;
 pub mod rows;
+mod segments;
+mod upkeep;
+mod write;
 
+pub use config::{DataConfig, DataPorts, DataStatus, ReadTotals, SegmentTotals};
+pub use data::{Data, LOCAL_STREAM};
 pub use error::DataError;
-pub use map::{DataMap, MapBody, MapEntry, Piece};
+pub use keyring::BodyKey;
+pub use locate::Located;
+pub use map::{DataMap, ENTRIES_INLINE_MAX, ExtentRef, MAP_ENTRIES_MAX, MapBody, MapEntry, Piece};
+pub use read::{BodyReader, Run, SealedRun, Span, plan};
+pub use rows::{LaneClass, SegmentState};
+pub use segments::SegmentFiles;
+pub use upkeep::StagedCopy;
+pub use write::{BodyWriter, INLINE_MAX, StagedBody};

@@ -1,0 +1,206 @@
+//! One run: from memory, from the segment file, or from miners, and opened.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use gw_codec::frame::{FrameCipher, OpenError};
+use gw_db::Snapshot;
+use gw_types::ports::WrappedBucketKey;
+use gw_types::{PortErrorKind, SEALED_FRAME_BYTES, SegmentSeq};
+
+use super::plan::{SealedRun, Span};
+use super::remote::{self, Columns};
+use super::stats::bump;
+use crate::data::Shared;
+use crate::rows::{self, SegmentRow, SegmentState};
+use crate::{DataError, DataMap};
+
+/// File runs up to this are kept in memory.
+const KEEP_FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// What opens a body.
+#[derive(Debug)]
+pub(crate) struct BodyKeys {
+    pub(crate) map: Arc<DataMap>,
+    pub(crate) bucket: WrappedBucketKey,
+}
+
+/// A run with the ciphers of its spans.
+struct Opener<'a> {
+    run: &'a SealedRun,
+    ciphers: Vec<Arc<FrameCipher>>,
+}
+
+impl<'a> Opener<'a> {
+    async fn new(shared: &Shared, keys: &BodyKeys, run: &'a SealedRun) -> Result<Self, DataError> {
+        let mut ciphers: Vec<Arc<FrameCipher>> = Vec::with_capacity(run.spans.len());
+        for span in &run.spans {
+            if let Some(last) = ciphers.last().filter(|last| last.key_id() == span.key) {
+                ciphers.push(last.clone());
+                continue;
+            }
+            let wrapped = keys.map.key(span.key).ok_or_else(|| {
+                DataError::Corrupt(format!("a map names key {} and does not carry it", span.key))
+            })?;
+            ciphers.push(shared.ring.open(&keys.bucket, span.key, wrapped).await?);
+        }
+        Ok(Self { run, ciphers })
+    }
+
+    /// The plain bytes wanted, if every frame opens.
+    fn open(&self, sealed: &[u8]) -> Result<Bytes, OpenError> {
+        if sealed.len() as u64 != self.run.sealed_len() {
+            return Err(OpenError::Length(sealed.len()));
+        }
+        let mut plain = Vec::with_capacity(sealed.len());
+        let mut rest = sealed;
+        for (span, cipher) in self.run.spans.iter().zip(&self.ciphers) {
+            let (own, behind) = rest.split_at(span.sealed_len as usize);
+            open_span(cipher, span, own, &mut plain)?;
+            rest = behind;
+        }
+        Ok(plain.into())
+    }
+}
+
+fn open_span(cipher: &FrameCipher, span: &Span, sealed: &[u8], plain: &mut Vec<u8>) -> Result<(), OpenError> {
+    let at = plain.len();
+    for (frame, sealed) in span.frames.clone().zip(sealed.chunks(SEALED_FRAME_BYTES as usize)) {
+        cipher.open_into(span.extent, frame, sealed, plain)?;
+    }
+    let (skip, len) = (span.skip as usize, span.len as usize);
+    if plain.len() - at < skip + len {
+        return Err(OpenError::Length(sealed.len()));
+    }
+    if skip > 0 {
+        plain.drain(at..at + skip);
+    }
+    plain.truncate(at + len);
+    Ok(())
+}
+
+/// Fetches and opens a run.
+pub(crate) async fn fetch(shared: &Shared, keys: &BodyKeys, run: &SealedRun) -> Result<Bytes, DataError> {
+    let opener = Opener::new(shared, keys, run).await?;
+    if let Some(sealed) = shared.cache.run(run) {
+        if let Ok(plain) = opener.open(&sealed) {
+            bump(&shared.stats.cache_hits, 1);
+            return Ok(plain);
+        }
+        shared.cache.remove_run(run);
+    }
+    let home = Home::find(&shared.ports.db.snapshot(), run)?;
+    match home {
+        Home::At { segment, start, row, columns } => {
+            let local = row.local;
+            if local && let Some(plain) = from_file(shared, &opener, segment, start).await? {
+                return Ok(plain);
+            }
+            match columns {
+                Some(columns) => from_miners(shared, &opener, columns).await,
+                None => Err(DataError::Corrupt(format!(
+                    "bytes {start}.. of segment {segment} are wrong or gone on this disk, and it is not dispersed yet"
+                ))),
+            }
+        }
+        Home::Scattered => scattered(shared, keys, run).await,
+    }
+}
+
+/// A run whose parts compaction has put at different places: each part is a run of its own.
+fn scattered<'a>(
+    shared: &'a Shared,
+    keys: &'a BodyKeys,
+    run: &'a SealedRun,
+) -> BoxFuture<'a, Result<Bytes, DataError>> {
+    async move {
+        if run.spans.len() < 2 {
+            return Err(DataError::Corrupt(format!("bytes of segment {} were moved and lost", run.segment)));
+        }
+        let mut plain = Vec::new();
+        let mut at = run.range.start;
+        for span in &run.spans {
+            let range = at..at + span.sealed_len;
+            at = range.end;
+            let part = SealedRun { segment: run.segment, range, spans: vec![span.clone()] };
+            plain.extend_from_slice(&fetch(shared, keys, &part).await?);
+        }
+        Ok(plain.into())
+    }
+    .boxed()
+}
+
+/// Where a run is now.
+enum Home {
+    At { segment: SegmentSeq, start: u32, row: SegmentRow, columns: Option<Columns> },
+    Scattered,
+}
+
+impl Home {
+    fn find(snapshot: &Snapshot, run: &SealedRun) -> Result<Self, DataError> {
+        let mut segment = run.segment;
+        let mut start = run.range.start;
+        let mut row = must(snapshot, segment)?;
+        if row.state == SegmentState::Moved {
+            let moved = rows::moved(snapshot, segment)?.unwrap_or_default();
+            let Some(place) = moved.place(start, run.range.end) else { return Ok(Self::Scattered) };
+            (segment, start) = place;
+            row = must(snapshot, segment)?;
+        }
+        let end = start + (run.range.end - run.range.start);
+        let columns = match (&row.deal, &row.stripe) {
+            (Some((fid, _)), Some(stripe)) if row.state >= SegmentState::Dispersed => {
+                rows::deal(snapshot, *fid)?.and_then(|deal| Columns::new(*fid, &deal, stripe, start..end))
+            }
+            _ => None,
+        };
+        Ok(Self::At { segment, start, row, columns })
+    }
+}
+
+fn must(snapshot: &Snapshot, segment: SegmentSeq) -> Result<SegmentRow, DataError> {
+    rows::segment(snapshot, segment)?
+        .ok_or_else(|| DataError::Corrupt(format!("a map names segment {segment}, which has no row")))
+}
+
+/// `None` when the file is gone or its bytes do not open; then other sources are asked.
+async fn from_file(
+    shared: &Shared,
+    opener: &Opener<'_>,
+    segment: SegmentSeq,
+    start: u32,
+) -> Result<Option<Bytes>, DataError> {
+    let range = u64::from(start)..u64::from(start) + opener.run.sealed_len();
+    let sealed = match shared.ports.files.read(segment, range).await {
+        Ok(sealed) => sealed,
+        // Evicted since the row was read.
+        Err(error) if error.kind() == PortErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            tracing::warn!(%error, %segment, start, "a segment file cannot be read");
+            return Ok(None);
+        }
+    };
+    match opener.open(&sealed) {
+        Ok(plain) => {
+            bump(&shared.stats.file_reads, 1);
+            if opener.run.sealed_len() <= KEEP_FILE_BYTES_MAX {
+                shared.cache.put_run(opener.run, &sealed);
+            }
+            Ok(Some(plain))
+        }
+        Err(error) => {
+            tracing::error!(%error, %segment, start, "bytes of a segment file do not open");
+            Ok(None)
+        }
+    }
+}
+
+async fn from_miners(shared: &Shared, opener: &Opener<'_>, columns: Columns) -> Result<Bytes, DataError> {
+    bump(&shared.stats.remote_reads, 1);
+    bump(&shared.stats.asked_bytes, opener.run.plain_len());
+    let (sealed, plain) = remote::fetch(shared, &columns, |sealed| opener.open(sealed).ok()).await?;
+    shared.cache.put_run(opener.run, &sealed);
+    Ok(plain)
+}

@@ -1,0 +1,173 @@
+//! A body as a stream of bytes, in order.
+//!
+//! Runs are planned as they are needed. The first is at most 256 KiB, so that the first byte does not
+//! wait for a mebibyte; then they grow to 1 MiB. Up to a window of bytes is fetched ahead: 256 KiB at
+//! first, doubled with each run that the consumer takes, 8 MiB at most. A range of one run is fetched
+//! by the caller's own task; when there are more they run as tasks of their own, so the network works
+//! while the consumer does. Dropping the reader ends them.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gw_types::ports::WrappedBucketKey;
+use tokio::task::JoinHandle;
+
+use super::fetch::{BodyKeys, fetch};
+use super::plan::{Planner, Run, SealedRun};
+use crate::data::Shared;
+use crate::map::{MapBody, Piece};
+use crate::{DataError, DataMap};
+
+const RUN_BYTES_MIN: u64 = 256 << 10;
+const RUN_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads a range of a body. Made by [`crate::Data::read`].
+pub struct BodyReader {
+    shared: Arc<Shared>,
+    keys: Arc<BodyKeys>,
+    planner: Planner,
+    pieces: VecDeque<Piece>,
+    /// In order.
+    ahead: VecDeque<Ahead>,
+    ahead_bytes: u64,
+    window: u64,
+    /// Plain bytes still to be given.
+    rest: u64,
+    refused: Option<DataError>,
+}
+
+/// A run that is planned or under way.
+enum Ahead {
+    Zeros(u64),
+    Planned(SealedRun),
+    Running(Running, u64),
+}
+
+/// A task that ends with its handle.
+struct Running(JoinHandle<Result<Bytes, DataError>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Ahead {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Zeros(len) | Self::Running(_, len) => *len,
+            Self::Planned(run) => run.plain_len(),
+        }
+    }
+}
+
+impl BodyReader {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        map: Arc<DataMap>,
+        bucket: WrappedBucketKey,
+        range: Range<u64>,
+    ) -> Self {
+        let mut planner = Planner::default();
+        let mut pieces = VecDeque::new();
+        let good = range.start <= range.end && range.end <= map.len;
+        let refused = (!good).then(|| {
+            DataError::Refused(format!("bytes {}..{} of a body of {}", range.start, range.end, map.len))
+        });
+        if good {
+            match map.slice(range.clone()) {
+                MapBody::Entries(entries) => planner.extend(entries),
+                MapBody::Pieces(more) => pieces.extend(more),
+            }
+        }
+        let window = shared.config.window_bytes_min;
+        let rest = if good { range.end - range.start } else { 0 };
+        let keys = Arc::new(BodyKeys { map, bucket });
+        Self { shared, keys, planner, pieces, ahead: VecDeque::new(), ahead_bytes: 0, window, rest, refused }
+    }
+
+    /// The next bytes, never empty; `None` at the end of the range and after an error.
+    pub async fn next(&mut self) -> Option<Result<Bytes, DataError>> {
+        if let Some(refused) = self.refused.take() {
+            return Some(Err(refused));
+        }
+        if self.rest == 0 {
+            return None;
+        }
+        let result = self.advance().await;
+        match &result {
+            Ok(bytes) => self.rest -= bytes.len() as u64,
+            Err(_) => {
+                self.rest = 0;
+                self.ahead.clear();
+            }
+        }
+        Some(result)
+    }
+
+    async fn advance(&mut self) -> Result<Bytes, DataError> {
+        self.look_ahead()?;
+        let short = || DataError::Corrupt("a map has fewer bytes than its body".into());
+        let next = self.ahead.pop_front().ok_or_else(short)?;
+        let len = next.len();
+        self.ahead_bytes -= len;
+        let bytes = match next {
+            Ahead::Zeros(len) => Bytes::from(vec![0; len as usize]),
+            Ahead::Planned(run) => fetch(&self.shared, &self.keys, &run).await?,
+            Ahead::Running(mut running, _) => match (&mut running.0).await {
+                Ok(result) => result?,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => return Err(DataError::Busy("the process is stopping")),
+            },
+        };
+        if bytes.len() as u64 != len || len > self.rest {
+            return Err(DataError::Corrupt("a run gave another number of bytes than planned".into()));
+        }
+        self.window = (self.window * 2).min(self.shared.config.window_bytes_max);
+        Ok(bytes)
+    }
+
+    /// Plans until the window is full, and starts everything when it is more than one run.
+    fn look_ahead(&mut self) -> Result<(), DataError> {
+        while self.ahead.is_empty() || self.ahead_bytes < self.window {
+            let max = (self.window / 2).clamp(RUN_BYTES_MIN, RUN_BYTES_MAX);
+            let run = match self.planner.next(max)? {
+                Some(run) => run,
+                None => match self.pieces.pop_front() {
+                    Some(piece) => {
+                        self.planner.extend(piece.entries(&self.shared.ports.db.snapshot())?);
+                        continue;
+                    }
+                    None => break,
+                },
+            };
+            self.ahead_bytes += run.plain_len();
+            self.ahead.push_back(match run {
+                Run::Zeros(len) => Ahead::Zeros(len),
+                Run::Sealed(run) => Ahead::Planned(run),
+            });
+        }
+        if self.ahead.len() > 1 {
+            for ahead in &mut self.ahead {
+                if let Ahead::Planned(run) = ahead {
+                    *ahead = start(&self.shared, &self.keys, run.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn start(shared: &Arc<Shared>, keys: &Arc<BodyKeys>, run: SealedRun) -> Ahead {
+    let (shared, keys, len) = (shared.clone(), keys.clone(), run.plain_len());
+    let task = tokio::spawn(async move { fetch(&shared, &keys, &run).await });
+    Ahead::Running(Running(task), len)
+}
+
+impl std::fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BodyReader({} bytes to go, window {})", self.rest, self.window)
+    }
+}
