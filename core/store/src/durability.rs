@@ -9,8 +9,8 @@ use gw_types::{Level, Lsn, PortResult, StreamId};
 
 /// Waits for, and tells, the watermarks behind `staged`.
 ///
-/// Implementations bound every wait and answer [`gw_types::PortErrorKind::Unavailable`] when the
-/// time is over, [`gw_types::PortErrorKind::Full`] or [`gw_types::PortErrorKind::NotFound`] when no
+/// The store bounds each wait. Implementations answer [`gw_types::PortErrorKind::Unavailable`] when
+/// they stop, [`gw_types::PortErrorKind::Full`] or [`gw_types::PortErrorKind::NotFound`] when no
 /// territory can take the bytes.
 #[async_trait]
 pub trait Durability: Send + Sync + std::fmt::Debug {
@@ -21,4 +21,8 @@ pub trait Durability: Send + Sync + std::fmt::Debug {
     async fn flush(&self, level: Level) -> PortResult<()>;
     /// How far all streams have come.
     fn watermark(&self, level: Level) -> Lsn;
+    /// Why nothing moves, when nothing does: a sentence for whoever waited in vain.
+    fn standstill(&self) -> Option<String> {
+        None
+    }
 }

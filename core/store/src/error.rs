@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
+use gw_data::DataError;
+use gw_db::DbError;
 use gw_types::{Outcome, PortError, PortErrorKind, Timestamp};
 
 use crate::api::{ObjectInfo, VersionId};
@@ -203,6 +205,39 @@ impl From<PortError> for StoreError {
         let mut made = Self::from(kind).with_source(error);
         made.outcome = outcome;
         made
+    }
+}
+
+impl From<DbError> for StoreError {
+    fn from(error: DbError) -> Self {
+        let kind = match &error {
+            DbError::Poisoned(_) => StoreErrorKind::Poisoned,
+            DbError::Busy(_) => StoreErrorKind::Busy,
+            DbError::Full(_) => StoreErrorKind::DiskFull,
+            DbError::Corrupt { .. } => StoreErrorKind::Corrupt,
+            DbError::Port(_) => StoreErrorKind::Internal,
+        };
+        match error {
+            DbError::Port(error) => error.into(),
+            error => Self::from(kind).with_source(error),
+        }
+    }
+}
+
+impl From<DataError> for StoreError {
+    fn from(error: DataError) -> Self {
+        let kind = match error {
+            DataError::Db(error) => return error.into(),
+            DataError::Port(error) => return error.into(),
+            DataError::StagingFull { .. } => StoreErrorKind::StagingFull,
+            DataError::DiskFull(_) => StoreErrorKind::DiskFull,
+            DataError::Busy(_) => StoreErrorKind::Busy,
+            DataError::Refused(_) => StoreErrorKind::Internal,
+            DataError::Corrupt(_) => StoreErrorKind::Corrupt,
+            DataError::Unreachable(_) => StoreErrorKind::Unreachable,
+            DataError::Poisoned(_) => StoreErrorKind::Poisoned,
+        };
+        Self::from(kind).with_source(error)
     }
 }
 

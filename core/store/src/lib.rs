@@ -6,10 +6,24 @@
 //! wins a race) is taken inside the commit, on the newest state; that a reader sees one snapshot;
 //! and that a listing is in bytewise order of key, complete and without empty prefixes.
 
+mod access;
+mod admin;
 mod api;
+mod bucket;
+mod core;
+mod digest;
 mod durability;
 mod error;
+mod history;
+mod list;
+mod multipart;
+mod namespace;
+mod object;
+mod pins;
+mod rows;
 mod store;
+mod sweep;
+mod user;
 
 pub use api::{
     AccessKeyInfo, BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings,
@@ -24,4 +38,7 @@ pub use api::{
 };
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
-pub use store::{ObjectBody, ObjectRead, ObjectWriter, PartWriter, Store, StoreConfig, StorePorts};
+pub use gw_data::DataStatus;
+pub use multipart::PartWriter;
+pub use object::{ObjectBody, ObjectRead, ObjectWriter};
+pub use store::{PosixDefaults, Store, StoreConfig, StorePorts};

@@ -1,33 +1,57 @@
-//! The store's face.
+//! The store's face: every verb a frontend can say, in one place.
+//!
+//! Each verb names who asks; there is no way around [`Authenticated`]. The work behind a verb is in
+//! the module of its subject; nothing is decided here.
 
-use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use gw_data::Data;
+use gw_db::Db;
 use gw_types::ports::{Clock, Keys};
 use gw_types::{Action, Authenticated, BucketName, Level, Lsn, ObjectKey};
 
+use crate::access;
 use crate::api::{
     BucketInfo, BucketListPage, BucketListRequest, BucketOptions, ByteRange, CompleteOptions, CompletePart,
-    CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, DeleteOutcome, DeleteTarget,
-    FinishOptions, ListPage, ListRequest, NewCredential, ObjectInfo, PartListPage, PartNumber, PartOutcome,
-    Placement, PutOptions, PutOutcome, Quota, ReadOptions, StoreStatus, UploadId, UploadInfo, UploadListPage,
-    UploadListRequest, UploadOptions, Usage, UserInfo, UserSpec, VersionId, VersionListPage,
-    VersionListRequest, Versioning,
+    CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, DeleteOutcome, DeleteTarget, ListPage,
+    ListRequest, NewCredential, ObjectInfo, PartListPage, PartNumber, Placement, PutOptions, PutOutcome,
+    Quota, ReadOptions, StoreStatus, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions,
+    Usage, UserInfo, UserSpec, VersionId, VersionListPage, VersionListRequest, Versioning,
 };
+use crate::core::{Core, load_bucket};
 use crate::durability::Durability;
 use crate::error::{StoreErrorKind, StoreResult};
+use crate::multipart::{PartPlace, PartWriter};
+use crate::object::{DocumentTarget, ObjectRead, ObjectWriter};
 
-/// What the store stands on: opened by the binary, owned by the store from then on.
+/// What the store stands on: opened by the binary, the store's own from then on.
 #[derive(Debug)]
 pub struct StorePorts {
+    /// Rows.
+    pub db: Arc<Db>,
+    /// Bytes.
+    pub data: Arc<Data>,
     /// The key tree.
     pub keys: Arc<dyn Keys>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Everything behind `staged`; `None` where nothing is dispersed.
     pub durability: Option<Arc<dyn Durability>>,
+}
+
+/// What POSIX is told of inodes that S3 makes.
+#[derive(Clone, Copy, Debug)]
+pub struct PosixDefaults {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits of files.
+    pub file_mode: u32,
+    /// Permission bits of directories.
+    pub dir_mode: u32,
 }
 
 /// Limits. All in bytes unless the name says otherwise.
@@ -41,6 +65,12 @@ pub struct StoreConfig {
     pub part_bytes_min: u64,
     /// Largest object.
     pub object_bytes_max: u64,
+    /// Longest wait of a write for a level behind `staged`; then it is `NotDurable`.
+    pub durability_wait_max: Duration,
+    /// Opened secrets kept in memory, counted.
+    pub credentials_max: usize,
+    /// For inodes that S3 makes.
+    pub posix: PosixDefaults,
 }
 
 impl Default for StoreConfig {
@@ -50,6 +80,9 @@ impl Default for StoreConfig {
             part_bytes_max: 5 << 30,
             part_bytes_min: 5 << 20,
             object_bytes_max: 5 << 40,
+            durability_wait_max: Duration::from_secs(300),
+            credentials_max: 4096,
+            posix: PosixDefaults { uid: 0, gid: 0, file_mode: 0o644, dir_mode: 0o755 },
         }
     }
 }
@@ -57,118 +90,23 @@ impl Default for StoreConfig {
 /// The object core, as frontends see it. A cheap handle: clone it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    ports: Arc<StorePorts>,
+    core: Arc<Core>,
 }
 
-/// A put that is under way. Dropping it before [`ObjectWriter::finish`] leaves nothing behind.
-#[derive(Debug)]
-pub struct ObjectWriter {}
-
-impl ObjectWriter {
-    /// Takes the next bytes; waits when staging cannot keep up.
-    pub async fn write(&mut self, bytes: Bytes) -> StoreResult<()> {
-        drop(bytes);
-        soon()
-    }
-    /// Commits, waits for the level, answers.
-    pub async fn finish(self, options: FinishOptions) -> StoreResult<PutOutcome> {
-        drop(options);
-        soon()
-    }
-}
-
-/// The put of a part. Dropping it before [`PartWriter::finish`] leaves nothing behind.
-#[derive(Debug)]
-pub struct PartWriter {}
-
-impl PartWriter {
-    /// Takes the next bytes; waits when staging cannot keep up.
-    pub async fn write(&mut self, bytes: Bytes) -> StoreResult<()> {
-        drop(bytes);
-        soon()
-    }
-    /// Commits and answers when staged.
-    pub async fn finish(self, options: FinishOptions) -> StoreResult<PartOutcome> {
-        drop(options);
-        soon()
-    }
-}
-
-/// An object on one snapshot, pinned: its bytes stay until this and its body are dropped.
-#[derive(Debug)]
-pub struct ObjectRead {
-    info: Arc<ObjectInfo>,
-}
-
-impl ObjectRead {
-    /// What it is.
-    pub fn info(&self) -> &ObjectInfo {
-        &self.info
-    }
-    /// Its bytes in a range; [`StoreErrorKind::InvalidRange`] where it has none there.
-    pub fn body(&self, range: ByteRange) -> StoreResult<ObjectBody> {
-        range.resolve(self.info.size)?;
-        soon()
-    }
-    /// Its bytes in a range that [`ByteRange::resolve`] or [`ObjectInfo::part_range`] gave.
-    pub fn body_of(&self, range: Range<u64>) -> StoreResult<ObjectBody> {
-        drop(range);
-        soon()
-    }
-}
-
-/// Bytes in order, with a bounded window of read-ahead.
-#[derive(Debug)]
-pub struct ObjectBody {}
-
-impl ObjectBody {
-    /// The range it covers.
-    pub fn range(&self) -> Range<u64> {
-        0..0
-    }
-    /// The next bytes; `None` at the end. After an error there is nothing more.
-    pub async fn next(&mut self) -> Option<StoreResult<Bytes>> {
-        Some(soon())
-    }
-    /// The same as a stream.
-    pub fn into_stream(self) -> BoxStream<'static, StoreResult<Bytes>> {
-        Box::pin(futures::stream::unfold(self, |mut body| async {
-            body.next().await.map(|item| (item, body))
-        }))
-    }
-}
-
-fn soon<T>() -> StoreResult<T> {
-    Err(StoreErrorKind::Internal.into())
-}
-
-macro_rules! face {
-    ($($(#[$doc:meta])* fn $name:ident(who $(, $arg:ident: $ty:ty)*) -> $out:ty;)*) => {
-        impl Store {
-            $($(#[$doc])* pub async fn $name(&self, who: &Authenticated $(, $arg: $ty)*) -> StoreResult<$out> {
-                let _ = (&self.ports, who $(, $arg)*);
-                soon()
-            })*
-        }
-    };
-}
-
+/// Opening, closing, and who is who.
 impl Store {
-    /// Opens the store on what the ports hold.
+    /// Opens the store on what the ports hold, and finishes what a former run left to be deleted.
     pub async fn open(ports: StorePorts, config: StoreConfig) -> StoreResult<Self> {
-        drop(config);
-        Ok(Self { ports: Arc::new(ports) })
+        let core = Arc::new(Core::new(ports, config));
+        core.sweep_all()?;
+        Ok(Self { core })
     }
-    /// Syncs and closes. Nothing acknowledged is lost without it.
+    /// Syncs and closes the database below. Nothing acknowledged is lost without it.
     pub async fn close(&self) -> StoreResult<()> {
-        soon()
-    }
-    /// The secret behind an access key, for verifying a signature. `None`: no such key.
-    pub async fn credential(&self, access_key: &str) -> StoreResult<Option<Arc<Credential>>> {
-        let _ = access_key;
-        soon()
+        Ok(self.core.db.close().await?)
     }
     /// Whether `who` may do this; every verb asks it by itself, on the state it acts on.
+    /// `NoSuchBucket` where an act on a bucket names none that exists.
     pub fn authorize(
         &self,
         who: &Authenticated,
@@ -176,75 +114,314 @@ impl Store {
         bucket: Option<&BucketName>,
         key: Option<&ObjectKey>,
     ) -> StoreResult<()> {
-        let _ = (who, action, bucket, key);
-        soon()
+        // The key is part of the question for policies to come; ownership does not look at it.
+        let _ = key;
+        let snapshot = self.core.snapshot();
+        match (bucket, action) {
+            (None, _) | (_, Action::CreateBucket) => access::decide(&snapshot, who, action, None),
+            (Some(name), _) => {
+                let row = load_bucket(&snapshot, name)?;
+                access::decide(&snapshot, who, action, row.as_ref())?;
+                row.map(|_| ()).ok_or_else(|| StoreErrorKind::NoSuchBucket.into())
+            }
+        }
+    }
+    /// The secret behind an access key, for verifying a signature. `None`: no such key.
+    pub async fn credential(&self, access_key: &str) -> StoreResult<Option<Arc<Credential>>> {
+        self.core.credential(access_key).await
+    }
+    /// Adds a user with one access key. Admins only.
+    pub async fn user_add(&self, who: &Authenticated, spec: UserSpec) -> StoreResult<NewCredential> {
+        self.core.user_add(who, spec).await
+    }
+    /// All users, by name. Admins only.
+    pub async fn user_list(&self, who: &Authenticated) -> StoreResult<Vec<UserInfo>> {
+        self.core.user_list(who)
+    }
+    /// Removes a user and its keys; its buckets stay, for admins. Admins only.
+    pub async fn user_remove(&self, who: &Authenticated, name: &str) -> StoreResult<()> {
+        self.core.user_remove(who, name).await
     }
 }
 
-face! {
-    /// Adds a user with one access key. Admins only.
-    fn user_add(who, spec: UserSpec) -> NewCredential;
-    /// All users, by name. Admins only.
-    fn user_list(who) -> Vec<UserInfo>;
-    /// Removes a user and its keys; its buckets stay, for admins. Admins only.
-    fn user_remove(who, name: &str) -> ();
-    /// Makes a bucket.
-    fn bucket_create(who, bucket: &BucketName, options: BucketOptions) -> BucketInfo;
+/// Buckets.
+impl Store {
+    /// Makes a bucket. One's own is `BucketAlreadyOwnedByYou`, another's `BucketAlreadyExists`.
+    pub async fn bucket_create(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        options: BucketOptions,
+    ) -> StoreResult<BucketInfo> {
+        self.core.bucket_create(who, bucket, options).await
+    }
     /// Removes an empty bucket; its unfinished uploads are aborted.
-    fn bucket_delete(who, bucket: &BucketName) -> ();
+    pub async fn bucket_delete(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<()> {
+        self.core.bucket_delete(who, bucket).await
+    }
     /// What a bucket is.
-    fn bucket_head(who, bucket: &BucketName) -> BucketInfo;
+    pub async fn bucket_head(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<BucketInfo> {
+        self.core.bucket_head(who, bucket)
+    }
     /// What a bucket holds.
-    fn bucket_usage(who, bucket: &BucketName) -> Usage;
-    /// The caller's buckets.
-    fn bucket_list(who, request: BucketListRequest) -> BucketListPage;
-    /// Turns versions on or suspends them; [`Versioning::Off`] is InvalidBucketState once they were on.
-    fn bucket_versioning_set(who, bucket: &BucketName, versioning: Versioning) -> ();
-    /// Sets both limits. Admins only.
-    fn bucket_quota_set(who, bucket: &BucketName, quota: Quota) -> ();
+    pub async fn bucket_usage(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<Usage> {
+        self.core.bucket_usage(who, bucket)
+    }
+    /// The caller's buckets; the admin socket sees all.
+    pub async fn bucket_list(
+        &self,
+        who: &Authenticated,
+        request: BucketListRequest,
+    ) -> StoreResult<BucketListPage> {
+        self.core.bucket_list(who, &request)
+    }
+    /// Turns versions on or suspends them; [`Versioning::Off`] is `InvalidBucketState` once they
+    /// were on.
+    pub async fn bucket_versioning_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        versioning: Versioning,
+    ) -> StoreResult<()> {
+        self.core.bucket_versioning_set(who, bucket, versioning).await
+    }
+    /// Sets both limits. What is over a new limit stays; only growth is refused. Admins only.
+    pub async fn bucket_quota_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        quota: Quota,
+    ) -> StoreResult<()> {
+        self.core.bucket_quota_set(who, bucket, quota).await
+    }
     /// Sets the level at which writes are answered by default.
-    fn bucket_level_set(who, bucket: &BucketName, level: Level) -> ();
+    pub async fn bucket_level_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        level: Level,
+    ) -> StoreResult<()> {
+        self.core.bucket_level_set(who, bucket, level).await
+    }
     /// A named document of the bucket (cors, lifecycle, policy, tags ...): opaque bytes.
-    fn bucket_document(who, bucket: &BucketName, name: &str) -> Option<Bytes>;
+    pub async fn bucket_document(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        name: &str,
+    ) -> StoreResult<Option<Bytes>> {
+        self.core.bucket_document(who, bucket, name)
+    }
     /// Sets (`Some`) or removes (`None`) a document of at most 64 KiB.
-    fn bucket_document_set(who, bucket: &BucketName, name: &str, value: Option<Bytes>) -> ();
+    pub async fn bucket_document_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        name: &str,
+        value: Option<Bytes>,
+    ) -> StoreResult<()> {
+        self.core.bucket_document_set(who, bucket, name, value).await
+    }
+}
+
+/// Objects.
+impl Store {
     /// Begins a put. Refusals that can be known before the body (no bucket, no right, too large,
-    /// staging full) come here; conditions are decided in the commit.
-    fn put(who, bucket: &BucketName, key: &ObjectKey, options: PutOptions) -> ObjectWriter;
-    /// Opens an object for reading.
-    fn get(who, bucket: &BucketName, key: &ObjectKey, options: ReadOptions) -> ObjectRead;
+    /// staging full, a condition that fails now) come here; conditions are decided in the commit.
+    pub async fn put(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: PutOptions,
+    ) -> StoreResult<ObjectWriter> {
+        self.core.put(who, bucket, key, options).await
+    }
+    /// Opens an object for reading: found, judged and read on one snapshot.
+    pub async fn get(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: ReadOptions,
+    ) -> StoreResult<ObjectRead> {
+        self.core.get(who, bucket, key, &options)
+    }
     /// What an object is.
-    fn head(who, bucket: &BucketName, key: &ObjectKey, options: ReadOptions) -> ObjectInfo;
-    /// Deletes an object or a version.
-    fn delete(who, bucket: &BucketName, target: DeleteTarget, level: Option<Level>) -> DeleteOutcome;
+    pub async fn head(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: ReadOptions,
+    ) -> StoreResult<ObjectInfo> {
+        self.core.head(who, bucket, key, &options)
+    }
+    /// Deletes an object or a version. What is not there is deleted already.
+    pub async fn delete(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        target: DeleteTarget,
+        level: Option<Level>,
+    ) -> StoreResult<DeleteOutcome> {
+        self.core.delete(who, bucket, target, level).await
+    }
     /// Deletes many, each for itself, answers in the same order.
-    fn delete_many(who, bucket: &BucketName, targets: Vec<DeleteTarget>, level: Option<Level>) -> Vec<StoreResult<DeleteOutcome>>;
+    pub async fn delete_many(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        targets: Vec<DeleteTarget>,
+        level: Option<Level>,
+    ) -> StoreResult<Vec<StoreResult<DeleteOutcome>>> {
+        self.core.delete_many(who, bucket, targets, level).await
+    }
     /// Copies by reference: costs the same for any size.
-    fn copy(who, source: CopySource, bucket: &BucketName, key: &ObjectKey, options: CopyOptions) -> CopyOutcome;
+    pub async fn copy(
+        &self,
+        who: &Authenticated,
+        source: CopySource,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: CopyOptions,
+    ) -> StoreResult<CopyOutcome> {
+        self.core.copy(who, &source, bucket, key, &options).await
+    }
     /// Replaces (`Some`) or removes (`None`) one document of an object, without a new version.
-    fn object_document_set(who, bucket: &BucketName, key: &ObjectKey, version: Option<VersionId>, name: &str, value: Option<Vec<u8>>) -> Option<VersionId>;
+    /// Answers the version it changed.
+    pub async fn object_document_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        name: &str,
+        value: Option<Vec<u8>>,
+    ) -> StoreResult<Option<VersionId>> {
+        self.core.object_document_set(who, bucket, DocumentTarget { key, version, name }, value).await
+    }
+}
+
+/// Uploads in parts.
+impl Store {
     /// Begins an upload in parts.
-    fn upload_create(who, bucket: &BucketName, key: &ObjectKey, options: UploadOptions) -> UploadInfo;
+    pub async fn upload_create(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: UploadOptions,
+    ) -> StoreResult<UploadInfo> {
+        self.core.upload_create(who, bucket, key, options).await
+    }
     /// Begins the put of a part; a part of the same number is replaced.
-    fn upload_put_part(who, bucket: &BucketName, key: &ObjectKey, upload: UploadId, number: PartNumber, len_hint: Option<u64>) -> PartWriter;
+    pub async fn upload_put_part(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+        number: PartNumber,
+        len_hint: Option<u64>,
+    ) -> StoreResult<PartWriter> {
+        self.core.upload_put_part(who, bucket, PartPlace { key, upload, number }, len_hint).await
+    }
     /// Makes a part of an object's bytes (`None`: all), by reference.
-    fn upload_copy_part(who, bucket: &BucketName, key: &ObjectKey, upload: UploadId, number: PartNumber, source: CopySource, range: Option<ByteRange>) -> CopyPartOutcome;
+    #[expect(clippy::too_many_arguments, reason = "AWS's UploadPartCopy names these eight")]
+    pub async fn upload_copy_part(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+        number: PartNumber,
+        source: CopySource,
+        range: Option<ByteRange>,
+    ) -> StoreResult<CopyPartOutcome> {
+        let place = PartPlace { key, upload, number };
+        self.core.upload_copy_part(who, bucket, place, &source, range).await
+    }
     /// Makes the object. A retry within 24 hours of a completed upload answers the same.
-    fn upload_complete(who, bucket: &BucketName, key: &ObjectKey, upload: UploadId, parts: Vec<CompletePart>, options: CompleteOptions) -> PutOutcome;
+    pub async fn upload_complete(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+        parts: Vec<CompletePart>,
+        options: CompleteOptions,
+    ) -> StoreResult<PutOutcome> {
+        self.core.upload_complete(who, bucket, key, upload, (parts, options)).await
+    }
     /// Gives the upload up; its parts are deleted.
-    fn upload_abort(who, bucket: &BucketName, key: &ObjectKey, upload: UploadId) -> ();
+    pub async fn upload_abort(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> StoreResult<()> {
+        self.core.upload_abort(who, bucket, key, upload).await
+    }
     /// Parts of an upload with numbers behind `after`, at most `max` (cut to 1000).
-    fn upload_parts(who, bucket: &BucketName, key: &ObjectKey, upload: UploadId, after: Option<PartNumber>, max: usize) -> PartListPage;
+    pub async fn upload_parts(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+        after: Option<PartNumber>,
+        max: usize,
+    ) -> StoreResult<PartListPage> {
+        self.core.upload_parts(who, bucket, key, upload, (after, max))
+    }
     /// Unfinished uploads of a bucket.
-    fn upload_list(who, request: UploadListRequest) -> UploadListPage;
+    pub async fn upload_list(
+        &self,
+        who: &Authenticated,
+        request: UploadListRequest,
+    ) -> StoreResult<UploadListPage> {
+        self.core.upload_list(who, &request)
+    }
+}
+
+/// Listings.
+impl Store {
     /// Current objects.
-    fn list(who, request: ListRequest) -> ListPage;
+    pub async fn list(&self, who: &Authenticated, request: ListRequest) -> StoreResult<ListPage> {
+        self.core.list(who, &request)
+    }
     /// All versions and delete markers.
-    fn list_versions(who, request: VersionListRequest) -> VersionListPage;
+    pub async fn list_versions(
+        &self,
+        who: &Authenticated,
+        request: VersionListRequest,
+    ) -> StoreResult<VersionListPage> {
+        self.core.list_versions(who, &request)
+    }
+}
+
+/// For the admin.
+impl Store {
     /// The store at a glance. Admins only.
-    fn status(who) -> StoreStatus;
+    pub async fn status(&self, who: &Authenticated) -> StoreResult<StoreStatus> {
+        self.core.status(who)
+    }
     /// Where an object's bytes are.
-    fn placement(who, bucket: &BucketName, key: &ObjectKey, version: Option<VersionId>, range: ByteRange) -> Placement;
-    /// Brings everything committed so far to `level`; answers the newest commit it covers. Admins only.
-    fn flush(who, level: Level) -> Lsn;
+    pub async fn placement(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        range: ByteRange,
+    ) -> StoreResult<Placement> {
+        self.core.placement(who, bucket, (key, version), range)
+    }
+    /// Brings everything committed so far to `level`; answers the newest commit it covers. Admins
+    /// only.
+    pub async fn flush(&self, who: &Authenticated, level: Level) -> StoreResult<Lsn> {
+        self.core.flush(who, level).await
+    }
 }

@@ -46,7 +46,6 @@ pub struct ReadConditions {
 
 /// What a read's conditions say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "used by the bodies that follow"))]
 pub(crate) enum Verdict {
     Go,
     NotModified,

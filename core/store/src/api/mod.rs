@@ -12,6 +12,7 @@ mod user;
 pub use bucket::{
     BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings, Quota, Usage, Versioning,
 };
+pub(crate) use condition::Verdict;
 pub use condition::{EtagMatch, ReadConditions, WriteConditions};
 pub use list::{
     ListEntry, ListPage, ListRequest, ListStart, UploadEntry, UploadListPage, UploadListRequest,

@@ -291,7 +291,7 @@ pub struct ObjectInfo {
     pub attributes: ObjectAttributes,
     /// As given at put.
     pub checksums: Vec<Checksum>,
-    /// In order; empty for a body that came in one pass.
+    /// In order; empty for a body that came in one pass, and where [`ReadOptions::parts`] was false.
     pub parts: Vec<ObjectPart>,
 }
 
@@ -313,6 +313,8 @@ pub struct ReadOptions {
     pub version: Option<VersionId>,
     /// Decided on the snapshot that is read.
     pub conditions: ReadConditions,
+    /// Whether [`ObjectInfo::parts`] is wanted: one more row for objects that came in parts.
+    pub parts: bool,
 }
 
 /// A `Range` header's one range.

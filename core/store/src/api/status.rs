@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use gw_data::DataStatus;
 use gw_types::ports::MinerAddr;
 use gw_types::{BucketName, Fid, FragmentIndex, Lsn, SegmentSeq};
 
@@ -44,10 +45,12 @@ pub struct StoreStatus {
     pub usage: Usage,
     /// How safe it is.
     pub watermarks: Watermarks,
+    /// Segments, staging, cache and reads.
+    pub data: DataStatus,
     /// Reads running now.
     pub pins: usize,
     /// Deleted bodies that wait for their last reader.
-    pub doomed: usize,
+    pub doomed: u64,
 }
 
 /// How safe a range of bytes is.
@@ -61,7 +64,7 @@ pub enum PlacedState {
     Finalized,
 }
 
-/// Part of a range on one miner.
+/// One fragment of a stripe and its miner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedFragment {
     /// Which of the stripe's twelve.
@@ -79,9 +82,15 @@ pub struct PlacedRange {
     pub segment: SegmentSeq,
     /// How safe.
     pub state: PlacedState,
+    /// Whether the segment's file is on this machine.
+    pub local: bool,
     /// Its deal, once there is one.
     pub fid: Option<Fid>,
-    /// The data fragments that hold just these bytes, in order.
+    /// The data fragment that holds just these bytes, and where in it.
+    pub fragment: FragmentIndex,
+    /// Sealed bytes of that fragment.
+    pub fragment_range: Range<u32>,
+    /// Who holds each of the twelve fragments, once they are placed.
     pub fragments: Vec<PlacedFragment>,
 }
 

@@ -39,7 +39,7 @@ pub struct Credential {
 /// A user to add.
 #[derive(Clone, Debug)]
 pub struct UserSpec {
-    /// 1..=64 of letters, digits and `+=,.@_-`.
+    /// 1..=64 of letters, digits and `+=,.@_-$`.
     pub name: String,
     /// May do everything.
     pub admin: bool,

@@ -1,0 +1,277 @@
+//! Buckets: made, found, listed, set, removed.
+
+use bytes::Bytes;
+use gw_types::{Action, Authenticated, BucketName, InodeId, Level, StreamId};
+
+use crate::access;
+use crate::api::{
+    BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings, Quota, Usage, Versioning,
+};
+use crate::core::{Core, Work, load_bucket, load_usage};
+use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::namespace::new_directory;
+use crate::rows::{self, BucketRow, DirCounts, InodeBody, InodeRow, key};
+
+const LIST_PAGE_MAX: usize = 10_000;
+const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+const DOCUMENT_NAME_BYTES_MAX: usize = 64;
+const SCAN_PAGE: usize = 256;
+
+fn info(name: &BucketName, row: &BucketRow) -> BucketInfo {
+    BucketInfo {
+        name: name.clone(),
+        owner: row.owner.clone(),
+        created: row.created,
+        settings: row.settings.clone(),
+    }
+}
+
+impl Core {
+    pub(crate) async fn bucket_create(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        options: BucketOptions,
+    ) -> StoreResult<BucketInfo> {
+        let owner = self.new_owner(who, &options)?;
+        check_free(&owner, load_bucket(&self.snapshot(), name)?.as_ref())?;
+        let bucket_key = self.keys.new_bucket_key().await?;
+        let done = self.commit(|work| {
+            access::decide(&*work.txn, who, Action::CreateBucket, None)?;
+            check_free(&owner, load_bucket(&*work.txn, name)?.as_ref())?;
+            let root = work.new_inode();
+            let directory = new_directory(work, root, None, DirCounts::default());
+            work.put_row(key::inode(root), &directory);
+            let row = BucketRow {
+                root,
+                owner,
+                created: work.now,
+                stream: StreamId::default(),
+                key: bucket_key,
+                settings: options.settings,
+            };
+            work.txn.stream(row.stream);
+            work.put_row(key::usage(root), &Usage::default());
+            work.put_row(key::bucket(name), &row);
+            Ok(row)
+        })?;
+        let row = done.value;
+        self.settle(done.lsn, row.stream, row.settings.level).await?;
+        Ok(info(name, &row))
+    }
+
+    fn new_owner(&self, who: &Authenticated, options: &BucketOptions) -> StoreResult<String> {
+        let snapshot = self.snapshot();
+        access::decide(&snapshot, who, Action::CreateBucket, None)?;
+        match &options.owner {
+            Some(owner) if Some(owner.as_str()) != who.name() => {
+                access::decide(&snapshot, who, Action::Administer, None)?;
+                Ok(owner.clone())
+            }
+            _ => Ok(who.name().unwrap_or_default().to_owned()),
+        }
+    }
+
+    pub(crate) async fn bucket_delete(&self, who: &Authenticated, name: &BucketName) -> StoreResult<()> {
+        let row = self.bucket(&self.snapshot(), who, Action::DeleteBucket, name)?;
+        let check = |work: &Work<'_, '_>| {
+            let row = work.same_bucket(who, Action::DeleteBucket, name, row.root)?;
+            work.check_empty(row.root)
+        };
+        // Unfinished uploads do not keep a bucket; many of them must not make one long commit.
+        while !self.abort_some(&row, check)? {}
+        let done = self.commit(|work| {
+            check(work)?;
+            if !rows::under(&*work.txn, &key::uploads(row.root), &[], 1)?.is_empty() {
+                return Err(StoreError::new(
+                    StoreErrorKind::BucketNotEmpty,
+                    "an upload was begun while the bucket was being deleted",
+                ));
+            }
+            for (document, _) in rows::under(&*work.txn, &key::documents(row.root), &[], SCAN_PAGE)? {
+                work.txn.delete(document.to_vec());
+            }
+            work.txn.delete(key::usage(row.root));
+            work.txn.delete(key::inode(row.root));
+            work.txn.delete(key::bucket(name));
+            work.txn.stream(row.stream);
+            Ok(())
+        })?;
+        self.settle(done.lsn, row.stream, row.settings.level).await
+    }
+
+    pub(crate) fn bucket_head(&self, who: &Authenticated, name: &BucketName) -> StoreResult<BucketInfo> {
+        let row = self.bucket(&self.snapshot(), who, Action::ListBucket, name)?;
+        Ok(info(name, &row))
+    }
+
+    pub(crate) fn bucket_usage(&self, who: &Authenticated, name: &BucketName) -> StoreResult<Usage> {
+        let snapshot = self.snapshot();
+        let row = self.bucket(&snapshot, who, Action::ListBucket, name)?;
+        load_usage(&snapshot, row.root)
+    }
+
+    pub(crate) fn bucket_list(
+        &self,
+        who: &Authenticated,
+        request: &BucketListRequest,
+    ) -> StoreResult<BucketListPage> {
+        let snapshot = self.snapshot();
+        access::decide(&snapshot, who, Action::ListBuckets, None)?;
+        let all = who.frontend() == gw_types::Frontend::Admin;
+        let max = request.max.min(LIST_PAGE_MAX);
+        let prefix = key::buckets(&request.prefix);
+        let mut from = request.after.as_ref().map_or_else(Vec::new, |name| key::after(&key::bucket(name)));
+        let mut page = BucketListPage { buckets: Vec::new(), next: None };
+        loop {
+            let found = rows::under(&snapshot, &prefix, &from, SCAN_PAGE)?;
+            for (row_key, value) in &found {
+                let row: BucketRow = rows::decode("bucket", value)?;
+                if !all && who.name() != Some(row.owner.as_str()) {
+                    continue;
+                }
+                if page.buckets.len() == max {
+                    page.next = page.buckets.last().map(|bucket| bucket.name.clone());
+                    return Ok(page);
+                }
+                page.buckets.push(info(&bucket_name(row_key)?, &row));
+            }
+            match found.last() {
+                Some((last, _)) if found.len() == SCAN_PAGE => from = key::after(last),
+                _ => return Ok(page),
+            }
+        }
+    }
+
+    async fn change_settings(
+        &self,
+        who: &Authenticated,
+        action: Action,
+        name: &BucketName,
+        change: impl FnOnce(&mut BucketSettings) -> StoreResult<()>,
+    ) -> StoreResult<()> {
+        let done = self.commit(|work| {
+            let mut row = self.bucket(&*work.txn, who, action, name)?;
+            let before = row.settings.clone();
+            change(&mut row.settings)?;
+            if row.settings != before {
+                work.txn.stream(row.stream);
+                work.put_row(key::bucket(name), &row);
+            }
+            Ok((row.stream, row.settings.level))
+        })?;
+        let (stream, level) = done.value;
+        self.settle(done.lsn, stream, level).await
+    }
+
+    pub(crate) async fn bucket_versioning_set(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        versioning: Versioning,
+    ) -> StoreResult<()> {
+        self.change_settings(who, Action::ConfigureBucket, name, |settings| {
+            if versioning == Versioning::Off && settings.versioning != Versioning::Off {
+                return Err(StoreError::new(
+                    StoreErrorKind::InvalidBucketState,
+                    "versioning that was on can be suspended, not turned off",
+                ));
+            }
+            settings.versioning = versioning;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn bucket_quota_set(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        quota: Quota,
+    ) -> StoreResult<()> {
+        self.change_settings(who, Action::Administer, name, |settings| {
+            settings.quota = quota;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn bucket_level_set(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        level: Level,
+    ) -> StoreResult<()> {
+        self.change_settings(who, Action::ConfigureBucket, name, |settings| {
+            settings.level = level;
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) fn bucket_document(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        document: &str,
+    ) -> StoreResult<Option<Bytes>> {
+        let snapshot = self.snapshot();
+        let row = self.bucket(&snapshot, who, Action::ConfigureBucket, name)?;
+        Ok(snapshot.get(&key::document(row.root, document))?)
+    }
+
+    pub(crate) async fn bucket_document_set(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        document: &str,
+        value: Option<Bytes>,
+    ) -> StoreResult<()> {
+        if !(1..=DOCUMENT_NAME_BYTES_MAX).contains(&document.len()) {
+            return Err(StoreError::invalid("the name of a document has 1 to 64 bytes"));
+        }
+        if value.as_ref().is_some_and(|value| value.len() > DOCUMENT_BYTES_MAX) {
+            return Err(StoreErrorKind::EntityTooLarge.into());
+        }
+        let done = self.commit(|work| {
+            let row = self.bucket(&*work.txn, who, Action::ConfigureBucket, name)?;
+            let document_key = key::document(row.root, document);
+            match value {
+                Some(value) => work.txn.put(document_key, value.to_vec()),
+                None if work.txn.get(&document_key)?.is_some() => work.txn.delete(document_key),
+                None => {}
+            }
+            work.txn.stream(row.stream);
+            Ok((row.stream, row.settings.level))
+        })?;
+        let (stream, level) = done.value;
+        self.settle(done.lsn, stream, level).await
+    }
+}
+
+pub(crate) fn bucket_name(row_key: &[u8]) -> StoreResult<BucketName> {
+    key::bucket_name(row_key).ok_or_else(|| StoreError::corrupt("a bucket's row has no bucket's name"))
+}
+
+fn check_free(owner: &str, there: Option<&BucketRow>) -> StoreResult<()> {
+    match there {
+        None => Ok(()),
+        Some(row) if row.owner == owner => Err(StoreErrorKind::BucketAlreadyOwnedByYou.into()),
+        Some(_) => Err(StoreErrorKind::BucketAlreadyExists.into()),
+    }
+}
+
+impl Work<'_, '_> {
+    /// Names that S3 does not list count too: they are somebody's files.
+    fn check_empty(&self, root: InodeId) -> StoreResult<()> {
+        let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(root))?;
+        match row.body {
+            InodeBody::Directory(counts) if counts == DirCounts::default() => Ok(()),
+            InodeBody::Directory(counts) if counts.visible + counts.history == 0 => Err(StoreError::new(
+                StoreErrorKind::BucketNotEmpty,
+                format!("{} names are left in the bucket that S3 does not list", counts.entries),
+            )),
+            _ => Err(StoreErrorKind::BucketNotEmpty.into()),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What all verbs share: the ports, one way into a commit, one way to wait for it.
+//!
+//! Every change goes through [`Core::commit`]: a short synchronous closure on [`Work`], which knows
+//! the transaction, hands out numbers and keeps the bucket's usage. Numbers (inodes, versions,
+//! uploads) are made from the commit's own LSN, so they need no counter row, never repeat and grow
+//! with time: `number = lsn << 12 | index in the commit`.
+
+use std::sync::Arc;
+
+use futures::future::{self, Either};
+use gw_data::{Data, DataMap};
+use gw_db::{Db, Read, Snapshot, Txn};
+use gw_types::ports::{Clock, Keys};
+use gw_types::{
+    Action, Authenticated, BucketName, InodeId, Level, Lsn, PortErrorKind, StreamId, Timestamp, UploadSeq,
+    VersionSeq,
+};
+
+use crate::access;
+use crate::api::Usage;
+use crate::durability::Durability;
+use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::pins::{Pins, Releases};
+use crate::rows::{self, BucketRow, key};
+use crate::user::CredentialCache;
+use crate::{StoreConfig, StorePorts};
+
+/// Low bits of a number that count within one commit. The deepest key needs 1024 directories.
+const INDEX_BITS: u32 = 12;
+
+/// The store behind its handles.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) db: Arc<Db>,
+    pub(crate) data: Arc<Data>,
+    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) durability: Option<Arc<dyn Durability>>,
+    pub(crate) config: StoreConfig,
+    pub(crate) pins: Pins,
+    pub(crate) credentials: CredentialCache,
+}
+
+/// What a commit gave.
+#[derive(Debug)]
+pub(crate) struct Done<T> {
+    pub(crate) value: T,
+    pub(crate) lsn: Lsn,
+}
+
+impl Core {
+    pub(crate) fn new(ports: StorePorts, config: StoreConfig) -> Self {
+        let StorePorts { db, data, keys, clock, durability } = ports;
+        let credentials = CredentialCache::new(config.credentials_max);
+        Self { db, data, keys, clock, durability, config, pins: Pins::default(), credentials }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.db.snapshot()
+    }
+
+    /// Decides and writes, all or nothing.
+    pub(crate) fn commit<T>(
+        &self,
+        act: impl FnOnce(&mut Work<'_, '_>) -> StoreResult<T>,
+    ) -> StoreResult<Done<T>> {
+        let mut releases = self.pins.releases();
+        let done = self.db.transact(|txn| {
+            let now = txn.now();
+            act(&mut Work { core: self, txn, now, index: 0, releases: &mut releases })
+        })?;
+        // Readers that looked before the commit and pin after it find the inode gone and look again.
+        drop(releases);
+        Ok(Done { value: done.value, lsn: done.lsn })
+    }
+
+    /// Returns when the commit is as durable as asked for.
+    pub(crate) async fn settle(&self, lsn: Lsn, stream: StreamId, level: Level) -> StoreResult<()> {
+        self.db.wait_staged(lsn).await.map_err(|error| StoreError::from(error).maybe_done())?;
+        if level == Level::Staged {
+            return Ok(());
+        }
+        let Some(durability) = &self.durability else {
+            return Err(StoreError::from(StoreErrorKind::NoTerritory).maybe_done());
+        };
+        let wait = durability.wait(level, stream, lsn);
+        let time = self.clock.sleep(self.config.durability_wait_max);
+        match future::select(wait, time).await {
+            Either::Left((done, _)) => done.map_err(not_durable),
+            Either::Right(_) => {
+                let why = durability.standstill().unwrap_or_else(|| "dispersal is under way".to_owned());
+                let message = format!("stored on the gateway, but not {level:?} in time: {why}");
+                Err(StoreError::new(StoreErrorKind::NotDurable, message).maybe_done())
+            }
+        }
+    }
+
+    /// A bucket that `who` may use so, as it is now.
+    pub(crate) fn bucket(
+        &self,
+        read: &impl Read,
+        who: &Authenticated,
+        action: Action,
+        name: &BucketName,
+    ) -> StoreResult<BucketRow> {
+        let row = load_bucket(read, name)?;
+        access::decide(read, who, action, row.as_ref())?;
+        row.ok_or_else(|| StoreErrorKind::NoSuchBucket.into())
+    }
+}
+
+pub(crate) fn not_durable(error: gw_types::PortError) -> StoreError {
+    let kind = match error.kind() {
+        PortErrorKind::Full | PortErrorKind::NotFound => StoreErrorKind::NoTerritory,
+        PortErrorKind::Poisoned => StoreErrorKind::Poisoned,
+        _ => StoreErrorKind::NotDurable,
+    };
+    StoreError::from(kind).with_source(error).maybe_done()
+}
+
+pub(crate) fn load_bucket(read: &impl Read, name: &BucketName) -> StoreResult<Option<BucketRow>> {
+    rows::load(read, "bucket", &key::bucket(name))
+}
+
+pub(crate) fn load_usage(read: &impl Read, bucket: InodeId) -> StoreResult<Usage> {
+    Ok(rows::load(read, "usage", &key::usage(bucket))?.unwrap_or_default())
+}
+
+/// The inside of one commit.
+pub(crate) struct Work<'w, 't> {
+    pub(crate) core: &'w Core,
+    pub(crate) txn: &'w mut Txn<'t>,
+    pub(crate) now: Timestamp,
+    index: u64,
+    releases: &'w mut Releases,
+}
+
+impl Work<'_, '_> {
+    /// The bucket a writer began with: `NoSuchBucket` when it was deleted since, even if there is
+    /// another of the same name now.
+    pub(crate) fn same_bucket(
+        &self,
+        who: &Authenticated,
+        action: Action,
+        name: &BucketName,
+        root: InodeId,
+    ) -> StoreResult<BucketRow> {
+        let row = self.core.bucket(&*self.txn, who, action, name)?;
+        if row.root == root { Ok(row) } else { Err(StoreErrorKind::NoSuchBucket.into()) }
+    }
+
+    fn number(&mut self) -> u64 {
+        assert!(self.index < 1 << INDEX_BITS, "a commit takes fewer numbers than its index can count");
+        let number = self.txn.lsn().0 << INDEX_BITS | self.index;
+        self.index += 1;
+        number
+    }
+    pub(crate) fn new_inode(&mut self) -> InodeId {
+        InodeId(self.number())
+    }
+    pub(crate) fn new_version(&mut self) -> VersionSeq {
+        VersionSeq(self.number())
+    }
+    pub(crate) fn new_upload(&mut self) -> UploadSeq {
+        UploadSeq(self.number())
+    }
+
+    pub(crate) fn put_row<T: serde::Serialize>(&mut self, key: Vec<u8>, row: &T) {
+        self.txn.put(key, rows::encode(row));
+    }
+
+    /// Gives up the bytes of an inode that is being deleted: at once, or when its last reader is
+    /// done.
+    pub(crate) fn give_up(&mut self, inode: InodeId, maps: Vec<DataMap>) -> StoreResult<()> {
+        if self.releases.begin(inode) {
+            for map in &maps {
+                map.release(self.txn)?;
+            }
+        } else {
+            self.put_row(key::doomed(inode), &rows::DoomedRow(maps));
+        }
+        Ok(())
+    }
+
+    /// Keeps the bucket's usage, and refuses what would pass its quota. Only growth is refused.
+    pub(crate) fn account(&mut self, bucket: &BucketRow, change: UsageChange) -> StoreResult<()> {
+        let mut usage = load_usage(&*self.txn, bucket.root)?;
+        change.apply(&mut usage)?;
+        let quota = bucket.settings.quota;
+        let over = |max: Option<u64>, now: u64| max.is_some_and(|max| now > max);
+        let grows = change.bytes + change.upload_bytes > 0;
+        if grows && over(quota.bytes_max, usage.bytes + usage.upload_bytes) {
+            return Err(StoreError::new(
+                StoreErrorKind::QuotaExceeded,
+                "the bucket's byte quota would be passed",
+            ));
+        }
+        let more = change.objects + change.noncurrent > 0;
+        if more && over(quota.objects_max, usage.objects + usage.noncurrent) {
+            return Err(StoreError::new(
+                StoreErrorKind::QuotaExceeded,
+                "the bucket's object quota would be passed",
+            ));
+        }
+        self.txn.stream(bucket.stream);
+        if change != UsageChange::default() {
+            self.put_row(key::usage(bucket.root), &usage);
+        }
+        Ok(())
+    }
+}
+
+/// How a commit changes a bucket's [`Usage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UsageChange {
+    pub(crate) objects: i64,
+    pub(crate) noncurrent: i64,
+    pub(crate) markers: i64,
+    pub(crate) bytes: i64,
+    pub(crate) uploads: i64,
+    pub(crate) upload_bytes: i64,
+}
+
+impl UsageChange {
+    fn apply(&self, usage: &mut Usage) -> StoreResult<()> {
+        let add = |value: &mut u64, change: i64| match value.checked_add_signed(change) {
+            Some(sum) => {
+                *value = sum;
+                Ok(())
+            }
+            None => Err(StoreError::corrupt("a bucket's usage would fall below nothing")),
+        };
+        add(&mut usage.objects, self.objects)?;
+        add(&mut usage.noncurrent, self.noncurrent)?;
+        add(&mut usage.markers, self.markers)?;
+        add(&mut usage.bytes, self.bytes)?;
+        add(&mut usage.uploads, self.uploads)?;
+        add(&mut usage.upload_bytes, self.upload_bytes)
+    }
+}

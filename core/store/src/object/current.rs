@@ -1,0 +1,228 @@
+//! What a new object does to its name, whoever made it: put, copy or completed upload.
+//!
+//! One function decides for all of them, inside the commit: the conditions against the current
+//! object, then by the bucket's versioning what becomes of the old one (released, or kept as a
+//! noncurrent version), then the rows.
+
+use gw_data::DataMap;
+use gw_types::{Timestamp, VersionSeq};
+
+use crate::api::{
+    Checksum, Etag, ObjectAttributes, ObjectPart, PutOutcome, VersionId, Versioning, WriteConditions,
+};
+use crate::core::{UsageChange, Work};
+use crate::error::{StoreErrorKind, StoreResult};
+use crate::history;
+use crate::namespace::{self, Presence, Spot};
+use crate::rows::{
+    self, BucketRow, DentryRow, FileBody, InodeBody, InodeRow, Leaf, LeafKind, PartsRow, Place, Posix,
+    Published, Summary, key,
+};
+
+/// Set-uid, set-gid: dropped when the bytes change.
+const SUID_SGID: u32 = 0o6000;
+
+/// An object about to be published.
+#[derive(Debug)]
+pub(crate) struct NewObject<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) conditions: &'a WriteConditions,
+    pub(crate) etag: Etag,
+    pub(crate) attributes: ObjectAttributes,
+    pub(crate) checksums: Vec<Checksum>,
+    pub(crate) parts: Vec<ObjectPart>,
+    pub(crate) data: DataMap,
+}
+
+/// Decides a write's conditions against the object it meets. `If-None-Match: *` cannot be decided
+/// where a name exists that is not published yet.
+pub(crate) fn check_write(conditions: &WriteConditions, current: Option<&Leaf>) -> StoreResult<()> {
+    let published = current.and_then(|leaf| leaf.published.as_ref());
+    if conditions.if_none_match.is_some() && current.is_some() && published.is_none() {
+        return Err(StoreErrorKind::ConditionalRequestConflict.into());
+    }
+    check_summary(conditions, published)
+}
+
+pub(crate) fn check_summary(conditions: &WriteConditions, current: Option<&Summary>) -> StoreResult<()> {
+    let needs_one = conditions.if_match.is_some()
+        || conditions.if_match_last_modified.is_some()
+        || conditions.if_match_size.is_some();
+    let Some(current) = current else {
+        return if needs_one { Err(StoreErrorKind::NoSuchKey.into()) } else { Ok(()) };
+    };
+    let seconds = |at: Timestamp| at.unix_seconds();
+    let held = conditions.if_match.as_ref().is_none_or(|tags| tags.fits(&current.etag))
+        && conditions.if_none_match.as_ref().is_none_or(|tags| !tags.fits(&current.etag))
+        && conditions.if_match_size.is_none_or(|size| size == current.size)
+        && conditions.if_match_last_modified.is_none_or(|at| seconds(at) == seconds(current.committed_at));
+    if held { Ok(()) } else { Err(StoreErrorKind::PreconditionFailed.into()) }
+}
+
+impl Work<'_, '_> {
+    /// Checks the conditions and makes the object the current one at its key. Call it before
+    /// anything that must not happen when a condition fails; the outcome's `lsn` is this commit's.
+    pub(crate) fn publish(
+        &mut self,
+        bucket: &BucketRow,
+        object: NewObject<'_>,
+        mut change: UsageChange,
+    ) -> StoreResult<PutOutcome> {
+        let located = namespace::locate(&*self.txn, bucket.root, object.key)?;
+        let found = located.spot();
+        let old = match &found {
+            Some(spot) => namespace::leaf(&*self.txn, spot)?,
+            None => None,
+        };
+        check_write(object.conditions, old.as_ref())?;
+
+        let versioning = bucket.settings.versioning;
+        let version = self.new_version();
+        let inode = self.new_inode();
+        let null = versioning != Versioning::Enabled;
+        let posix = self.inherit(old.as_ref())?;
+        let had_history = match &found {
+            Some(spot) if versioning != Versioning::Off => history::newest(&*self.txn, spot)?.is_some(),
+            _ => false,
+        };
+        let was = Presence::of(old.as_ref(), had_history);
+        if let (Some(spot), Some(old)) = (&found, &old) {
+            self.displace(spot, old, versioning, &mut change)?;
+        }
+        if let (Some(spot), Versioning::Suspended) = (&found, versioning) {
+            self.remove_null(spot, &mut change)?;
+        }
+        let has_history = match &found {
+            Some(spot) if versioning != Versioning::Off => history::newest(&*self.txn, spot)?.is_some(),
+            _ => false,
+        };
+        let is = Presence { entry: true, visible: true, history: has_history };
+        let spot = self.make_way(bucket.root, &located, is)?;
+        if found.is_some() {
+            self.adjust(spot.parent, was, is)?;
+        }
+
+        let published = Published {
+            version,
+            null,
+            etag: object.etag,
+            committed_at: self.now,
+            attributes: object.attributes,
+            checksums: object.checksums,
+            has_parts: !object.parts.is_empty(),
+            data: object.data,
+        };
+        if published.has_parts {
+            self.put_row(key::parts_of(inode), &PartsRow(object.parts));
+        }
+        let outcome = self.write_object(bucket, &spot, inode, posix, published);
+        change.objects += 1;
+        change.bytes += outcome.size as i64;
+        self.account(bucket, change)?;
+        Ok(outcome)
+    }
+
+    fn write_object(
+        &mut self,
+        bucket: &BucketRow,
+        spot: &Spot,
+        inode: gw_types::InodeId,
+        posix: Posix,
+        published: Published,
+    ) -> PutOutcome {
+        let summary = published.summary();
+        let outcome = PutOutcome {
+            etag: published.etag,
+            version_id: shown(bucket, &summary),
+            lsn: self.txn.lsn(),
+            size: summary.size,
+            last_modified: self.now,
+            checksums: published.checksums.clone(),
+        };
+        let row = InodeRow {
+            bucket: bucket.root,
+            posix,
+            places: vec![Place { parent: spot.parent, name: spot.name.clone() }],
+            xattrs: Vec::new(),
+            body: InodeBody::File(Box::new(FileBody { working: None, published: Some(published) })),
+        };
+        self.put_row(key::inode(inode), &row);
+        let leaf = Leaf { inode, kind: LeafKind::File, published: Some(summary) };
+        self.put_dentry(spot.parent, &spot.name, &DentryRow::Leaf(leaf));
+        outcome
+    }
+
+    /// What becomes of the object that was current. Its dentry is written over by the caller.
+    fn displace(
+        &mut self,
+        spot: &Spot,
+        old: &Leaf,
+        versioning: Versioning,
+        change: &mut UsageChange,
+    ) -> StoreResult<()> {
+        let Some(summary) = old.published else { return self.unlink(old.inode) };
+        let keep = match versioning {
+            Versioning::Off => false,
+            Versioning::Enabled => true,
+            Versioning::Suspended => !summary.null,
+        };
+        if keep {
+            self.retire(spot, old, change);
+            return Ok(());
+        }
+        self.drop_current(old, change)
+    }
+
+    /// Deletes the object that was current.
+    pub(crate) fn drop_current(&mut self, old: &Leaf, change: &mut UsageChange) -> StoreResult<()> {
+        if let Some(summary) = old.published {
+            change.objects -= 1;
+            change.bytes -= summary.size as i64;
+        }
+        self.unlink(old.inode)
+    }
+
+    /// Takes one name from an inode; with its last name it goes, and its bytes with its last reader.
+    pub(crate) fn unlink(&mut self, inode: gw_types::InodeId) -> StoreResult<()> {
+        let inode_key = key::inode(inode);
+        let mut row: InodeRow = rows::must(&*self.txn, "inode", &inode_key)?;
+        if row.posix.nlink > 1 {
+            row.posix.nlink -= 1;
+            row.posix.ctime = self.now;
+            self.put_row(inode_key, &row);
+            return Ok(());
+        }
+        self.txn.delete(inode_key);
+        let InodeBody::File(file) = row.body else { return Ok(()) };
+        let mut maps: Vec<DataMap> = file.working.into_iter().collect();
+        if let Some(published) = file.published {
+            if published.has_parts {
+                self.txn.delete(key::parts_of(inode));
+            }
+            maps.push(published.data);
+        }
+        self.give_up(inode, maps)
+    }
+
+    /// Owner and mode of the name pass to the new object.
+    fn inherit(&self, old: Option<&Leaf>) -> StoreResult<Posix> {
+        let defaults = &self.core.config.posix;
+        let fresh = namespace::posix(defaults.file_mode, defaults.uid, defaults.gid, self.now, 1);
+        let Some(old) = old else { return Ok(fresh) };
+        let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(old.inode))?;
+        Ok(Posix { mode: row.posix.mode & !SUID_SGID, uid: row.posix.uid, gid: row.posix.gid, ..fresh })
+    }
+}
+
+/// The version id as answers carry it: none where the bucket never had versions.
+pub(crate) fn shown(bucket: &BucketRow, summary: &Summary) -> Option<VersionId> {
+    shown_id(bucket, summary.null, summary.version)
+}
+
+pub(crate) fn shown_id(bucket: &BucketRow, null: bool, seq: VersionSeq) -> Option<VersionId> {
+    match bucket.settings.versioning {
+        Versioning::Off => None,
+        _ if null => Some(VersionId::Null),
+        _ => Some(VersionId::Seq(seq)),
+    }
+}

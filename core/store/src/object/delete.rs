@@ -1,0 +1,236 @@
+//! Deleting, by the rules of the bucket's versioning.
+//!
+//! Without a version id: versioning off removes the object; enabled puts a delete marker on top,
+//! even where nothing is; suspended removes the null version and puts a null marker on top. With a
+//! version id exactly that version goes, and what was below it may become current again.
+
+use std::sync::Arc;
+
+use gw_types::{Action, Authenticated, BucketName, Level, VersionSeq};
+
+use super::current::{check_summary, check_write, shown_id};
+use crate::api::{DeleteOutcome, DeleteTarget, VersionId, Versioning};
+use crate::core::{Core, UsageChange, Work};
+use crate::error::{StoreErrorKind, StoreResult};
+use crate::history;
+use crate::namespace::{self, Located, Presence, Spot};
+use crate::rows::{BucketRow, Leaf, VersionRow};
+
+/// Deletes in one commit; a request has at most 1000.
+const BATCH: usize = 64;
+
+impl Core {
+    pub(crate) async fn delete(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        target: DeleteTarget,
+        level: Option<Level>,
+    ) -> StoreResult<DeleteOutcome> {
+        let done = self.commit(|work| {
+            let row = self.bucket(&*work.txn, who, Action::DeleteObject, bucket)?;
+            let outcome = work.delete(&row, &target)?;
+            Ok((outcome, row.stream, row.settings.level))
+        })?;
+        let (mut outcome, stream, default) = done.value;
+        outcome.lsn = done.lsn;
+        self.settle(done.lsn, stream, level.unwrap_or(default)).await?;
+        Ok(outcome)
+    }
+
+    pub(crate) async fn delete_many(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        bucket: &BucketName,
+        targets: Vec<DeleteTarget>,
+        level: Option<Level>,
+    ) -> StoreResult<Vec<StoreResult<DeleteOutcome>>> {
+        let row = self.bucket(&self.snapshot(), who, Action::DeleteObject, bucket)?;
+        let mut outcomes = Vec::with_capacity(targets.len());
+        let mut newest = None;
+        for batch in targets.chunks(BATCH) {
+            let done = self.commit(|work| {
+                let row = work.same_bucket(who, Action::DeleteObject, bucket, row.root)?;
+                batch.iter().map(|target| each(work.delete(&row, target))).collect::<StoreResult<Vec<_>>>()
+            })?;
+            newest = Some(done.lsn);
+            outcomes.extend(
+                done.value
+                    .into_iter()
+                    .map(|outcome| outcome.map(|outcome| DeleteOutcome { lsn: done.lsn, ..outcome })),
+            );
+        }
+        if let Some(lsn) = newest {
+            self.settle(lsn, row.stream, level.unwrap_or(row.settings.level)).await?;
+        }
+        Ok(outcomes)
+    }
+}
+
+/// A refused target leaves the others alone, since it is decided before it writes; any other error
+/// ends the whole commit.
+fn each(outcome: StoreResult<DeleteOutcome>) -> StoreResult<StoreResult<DeleteOutcome>> {
+    match outcome {
+        Err(error) if !is_refusal(error.kind()) => Err(error),
+        outcome => Ok(outcome),
+    }
+}
+
+fn is_refusal(kind: StoreErrorKind) -> bool {
+    matches!(
+        kind,
+        StoreErrorKind::NoSuchKey
+            | StoreErrorKind::PreconditionFailed
+            | StoreErrorKind::ConditionalRequestConflict
+            | StoreErrorKind::AccessDenied
+    )
+}
+
+impl Work<'_, '_> {
+    /// Deletes one target. Refusals come before the first write.
+    fn delete(&mut self, bucket: &BucketRow, target: &DeleteTarget) -> StoreResult<DeleteOutcome> {
+        let located = namespace::locate(&*self.txn, bucket.root, target.key.as_str())?;
+        let spot = located.spot();
+        let leaf = match &spot {
+            Some(spot) => namespace::leaf(&*self.txn, spot)?,
+            None => None,
+        };
+        if let Some(version) = target.version {
+            return self.delete_version(bucket, target, spot, leaf, version);
+        }
+        check_write(&target.conditions, leaf.as_ref())?;
+        if leaf.is_some_and(|leaf| leaf.published.is_none()) {
+            // Absent for S3, and somebody's open file for POSIX.
+            return Ok(self.outcome(false, None));
+        }
+        match bucket.settings.versioning {
+            Versioning::Off => self.delete_plain(bucket, spot, leaf),
+            versioning => self.delete_marked(bucket, &located, spot, leaf, versioning),
+        }
+    }
+
+    fn delete_plain(
+        &mut self,
+        bucket: &BucketRow,
+        spot: Option<Spot>,
+        leaf: Option<Leaf>,
+    ) -> StoreResult<DeleteOutcome> {
+        if let (Some(spot), Some(leaf)) = (spot, leaf) {
+            let mut change = UsageChange::default();
+            self.drop_current(&leaf, &mut change)?;
+            self.set_leaf(&spot, None);
+            self.adjust(spot.parent, Presence::of(Some(&leaf), false), Presence::default())?;
+            self.account(bucket, change)?;
+        }
+        Ok(self.outcome(false, None))
+    }
+
+    fn delete_marked(
+        &mut self,
+        bucket: &BucketRow,
+        located: &Located<'_>,
+        found: Option<Spot>,
+        leaf: Option<Leaf>,
+        versioning: Versioning,
+    ) -> StoreResult<DeleteOutcome> {
+        let mut change = UsageChange::default();
+        let null = versioning == Versioning::Suspended;
+        let had_history = match &found {
+            Some(spot) => history::newest(&*self.txn, spot)?.is_some(),
+            None => false,
+        };
+        let was = Presence::of(leaf.as_ref(), had_history);
+        let is = Presence { entry: false, visible: false, history: true };
+        let spot = self.make_way(bucket.root, located, is)?;
+        if found.is_some() {
+            if let Some(leaf) = &leaf {
+                if null && leaf.published.is_some_and(|summary| summary.null) {
+                    self.drop_current(leaf, &mut change)?;
+                } else {
+                    self.retire(&spot, leaf, &mut change);
+                }
+                self.set_leaf(&spot, None);
+            }
+            if null {
+                self.remove_null(&spot, &mut change)?;
+            }
+            self.adjust(spot.parent, was, is)?;
+        }
+        let seq = self.new_version();
+        let marker = VersionRow::Marker { null, committed_at: self.now };
+        self.add_version(&spot, seq, &marker, &mut change);
+        self.account(bucket, change)?;
+        Ok(self.outcome(true, shown_id(bucket, null, seq)))
+    }
+
+    fn delete_version(
+        &mut self,
+        bucket: &BucketRow,
+        target: &DeleteTarget,
+        spot: Option<Spot>,
+        leaf: Option<Leaf>,
+        version: VersionId,
+    ) -> StoreResult<DeleteOutcome> {
+        let nothing = |work: &Self| work.outcome(false, Some(version));
+        let Some(spot) = spot else {
+            check_summary(&target.conditions, None)?;
+            return Ok(nothing(self));
+        };
+        let current = leaf.and_then(|leaf| leaf.published).filter(|summary| summary.version_id() == version);
+        let old = match current {
+            Some(_) => None,
+            None => self.noncurrent(bucket, &spot, version)?,
+        };
+        let judged = current.or(match old {
+            Some((_, VersionRow::Object { summary, .. })) => Some(summary),
+            _ => None,
+        });
+        check_summary(&target.conditions, judged.as_ref())?;
+        if current.is_none() && old.is_none() {
+            return Ok(nothing(self));
+        }
+
+        let mut change = UsageChange::default();
+        let had_history = history::newest(&*self.txn, &spot)?.is_some();
+        let was = Presence::of(leaf.as_ref(), had_history);
+        let mut now = leaf;
+        if let (Some(_), Some(leaf)) = (current, &leaf) {
+            self.drop_current(leaf, &mut change)?;
+            now = None;
+        }
+        if let Some((seq, row)) = &old {
+            self.remove_version(&spot, *seq, row, &mut change)?;
+        }
+        if now.is_none() {
+            now = self.promote(&spot, &mut change)?;
+            self.set_leaf(&spot, now);
+        }
+        let has_history = history::newest(&*self.txn, &spot)?.is_some();
+        self.adjust(spot.parent, was, Presence::of(now.as_ref(), has_history))?;
+        self.account(bucket, change)?;
+        let marker = matches!(old, Some((_, VersionRow::Marker { .. })));
+        Ok(self.outcome(marker, Some(version)))
+    }
+
+    fn noncurrent(
+        &self,
+        bucket: &BucketRow,
+        spot: &Spot,
+        version: VersionId,
+    ) -> StoreResult<Option<(VersionSeq, VersionRow)>> {
+        if bucket.settings.versioning == Versioning::Off {
+            return Ok(None);
+        }
+        let seq = match version {
+            VersionId::Seq(seq) => Some(seq),
+            VersionId::Null => history::null_seq(&*self.txn, spot)?,
+        };
+        let Some(seq) = seq else { return Ok(None) };
+        let row = history::version(&*self.txn, spot, seq)?;
+        Ok(row.filter(|row| row.version_id(seq) == version).map(|row| (seq, row)))
+    }
+
+    fn outcome(&self, delete_marker: bool, version_id: Option<VersionId>) -> DeleteOutcome {
+        DeleteOutcome { delete_marker, version_id, lsn: self.txn.lsn() }
+    }
+}

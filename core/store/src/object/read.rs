@@ -1,0 +1,259 @@
+//! Reading: look up and judge on one snapshot, pin, stream.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use gw_data::{BodyReader, DataMap, Located};
+use gw_db::Read;
+use gw_types::ports::WrappedBucketKey;
+use gw_types::{Action, Authenticated, BucketName, InodeId, ObjectKey};
+
+use super::current::shown_id;
+use crate::api::{ByteRange, ObjectInfo, ReadConditions, ReadOptions, Verdict, VersionId, Versioning};
+use crate::core::Core;
+use crate::error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
+use crate::history;
+use crate::namespace;
+use crate::pins::Pin;
+use crate::rows::{self, BucketRow, InodeBody, InodeRow, PartsRow, Published, VersionRow, key};
+
+/// Looks that end because the object went away while it was being pinned, before the read takes the
+/// commit lock and cannot be disturbed any more.
+const LOOKS_MAX: usize = 16;
+
+/// An object found on a snapshot.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) bucket: BucketRow,
+    pub(crate) inode: InodeId,
+    pub(crate) published: Published,
+    pub(crate) parts: Vec<crate::api::ObjectPart>,
+}
+
+/// Finds the current object or a version, with the errors that S3 wants.
+pub(crate) fn find(
+    read: &impl Read,
+    bucket: BucketRow,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+    with_parts: bool,
+) -> StoreResult<Found> {
+    let missing = if version.is_some() { StoreErrorKind::NoSuchVersion } else { StoreErrorKind::NoSuchKey };
+    let Some(spot) = namespace::locate(read, bucket.root, key.as_str())?.spot() else {
+        return Err(missing.into());
+    };
+    let current = namespace::leaf(read, &spot)?;
+    let current = current.and_then(|leaf| leaf.published.map(|summary| (leaf.inode, summary)));
+    let off = bucket.settings.versioning == Versioning::Off;
+    let wanted = |id: VersionId| version.is_none_or(|wanted| wanted == id);
+    if let Some((inode, summary)) = current
+        && wanted(summary.version_id())
+    {
+        return open_inode(read, bucket, inode, with_parts);
+    }
+    if off {
+        return Err(missing.into());
+    }
+    let old = match version {
+        None => history::newest(read, &spot)?,
+        Some(VersionId::Null) => match history::null_seq(read, &spot)? {
+            Some(seq) => history::version(read, &spot, seq)?.map(|row| (seq, row)),
+            None => None,
+        },
+        Some(VersionId::Seq(seq)) => {
+            history::version(read, &spot, seq)?.filter(|row| !row.is_null()).map(|row| (seq, row))
+        }
+    };
+    match old {
+        None => Err(missing.into()),
+        Some((_, VersionRow::Object { inode, .. })) if version.is_some() => {
+            open_inode(read, bucket, inode, with_parts)
+        }
+        Some((_, VersionRow::Object { .. })) => {
+            Err(StoreError::corrupt("a name's newest version is not the current one"))
+        }
+        Some((seq, VersionRow::Marker { null, committed_at })) => {
+            let kind = if version.is_some() { StoreErrorKind::IsDeleteMarker } else { missing };
+            let version_id = if null { VersionId::Null } else { VersionId::Seq(seq) };
+            Err(StoreError::from(kind)
+                .with_detail(ErrorDetail::DeleteMarker { version_id, last_modified: committed_at }))
+        }
+    }
+}
+
+fn open_inode(read: &impl Read, bucket: BucketRow, inode: InodeId, with_parts: bool) -> StoreResult<Found> {
+    let row: InodeRow = rows::must(read, "inode", &key::inode(inode))?;
+    let published = match row.body {
+        InodeBody::File(file) => file.published,
+        _ => None,
+    };
+    let published =
+        published.ok_or_else(|| StoreError::corrupt("a published name leads to an inode that is not"))?;
+    let parts = if with_parts && published.has_parts {
+        rows::must::<PartsRow>(read, "parts", &key::parts_of(inode))?.0
+    } else {
+        Vec::new()
+    };
+    Ok(Found { bucket, inode, published, parts })
+}
+
+/// Conditions of a read.
+pub(crate) fn check_read(conditions: &ReadConditions, found: &Found) -> StoreResult<()> {
+    let kind = match conditions.judge(&found.published.etag, found.published.committed_at) {
+        Verdict::Go => return Ok(()),
+        Verdict::NotModified => StoreErrorKind::NotModified,
+        Verdict::Failed => StoreErrorKind::PreconditionFailed,
+    };
+    Err(StoreError::from(kind).with_detail(ErrorDetail::Object(Box::new(found.info()))))
+}
+
+impl Found {
+    fn info(&self) -> ObjectInfo {
+        let published = &self.published;
+        ObjectInfo {
+            size: published.data.len,
+            etag: published.etag,
+            last_modified: published.committed_at,
+            version_id: shown_id(&self.bucket, published.null, published.version),
+            attributes: published.attributes.clone(),
+            checksums: published.checksums.clone(),
+            parts: self.parts.clone(),
+        }
+    }
+    fn into_parts(self) -> (BucketRow, ObjectInfo, DataMap) {
+        let Self { bucket, published, parts, .. } = self;
+        let info = ObjectInfo {
+            size: published.data.len,
+            etag: published.etag,
+            last_modified: published.committed_at,
+            version_id: shown_id(&bucket, published.null, published.version),
+            attributes: published.attributes,
+            checksums: published.checksums,
+            parts,
+        };
+        (bucket, info, published.data)
+    }
+}
+
+/// An object on one snapshot, pinned: its bytes stay until this and its bodies are dropped.
+#[derive(Debug)]
+pub struct ObjectRead {
+    core: Arc<Core>,
+    pin: Arc<Pin>,
+    info: ObjectInfo,
+    data: Arc<DataMap>,
+    bucket_key: WrappedBucketKey,
+}
+
+impl ObjectRead {
+    /// What it is.
+    pub fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+    pub(crate) fn locate(&self, range: Range<u64>) -> StoreResult<Vec<Located>> {
+        Ok(self.core.data.locate(&self.data, range)?)
+    }
+    /// Its bytes in a range; [`StoreErrorKind::InvalidRange`] where it has none there.
+    pub fn body(&self, range: ByteRange) -> StoreResult<ObjectBody> {
+        self.body_of(range.resolve(self.info.size)?)
+    }
+    /// Its bytes in a range that [`ByteRange::resolve`] or [`ObjectInfo::part_range`] gave.
+    pub fn body_of(&self, range: Range<u64>) -> StoreResult<ObjectBody> {
+        if range.start > range.end || range.end > self.info.size {
+            return Err(
+                StoreError::from(StoreErrorKind::InvalidRange).with_detail(ErrorDetail::Len(self.info.size))
+            );
+        }
+        let reader = self.core.data.read(self.data.clone(), self.bucket_key.clone(), range.clone());
+        Ok(ObjectBody { reader, range, _pin: self.pin.clone() })
+    }
+}
+
+/// Bytes in order, with a bounded window of read-ahead.
+#[derive(Debug)]
+pub struct ObjectBody {
+    reader: BodyReader,
+    range: Range<u64>,
+    _pin: Arc<Pin>,
+}
+
+impl ObjectBody {
+    /// The bytes it covers.
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+    /// The next bytes; `None` at the end. After an error there is nothing more.
+    pub async fn next(&mut self) -> Option<StoreResult<Bytes>> {
+        self.reader.next().await.map(|item| item.map_err(StoreError::from))
+    }
+    /// The same as a stream.
+    pub fn into_stream(self) -> BoxStream<'static, StoreResult<Bytes>> {
+        Box::pin(stream::unfold(self, |mut body| async { body.next().await.map(|item| (item, body)) }))
+    }
+}
+
+impl Core {
+    pub(crate) fn head(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &ReadOptions,
+    ) -> StoreResult<ObjectInfo> {
+        let found = self.look(&self.snapshot(), who, bucket, key, options)?;
+        Ok(found.into_parts().1)
+    }
+
+    pub(crate) fn get(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &ReadOptions,
+    ) -> StoreResult<ObjectRead> {
+        for _ in 0..LOOKS_MAX {
+            let found = self.look(&self.snapshot(), who, bucket, key, options)?;
+            if let Some(pin) = self.pins.pin(self, found.inode)
+                && self.snapshot().get(&key::inode(found.inode))?.is_some()
+            {
+                return Ok(self.opened(found, pin));
+            }
+        }
+        // Somebody overwrites the object all the time. Under the commit lock nobody can.
+        let done = self.commit(|work| {
+            let found = self.look(&*work.txn, who, bucket, key, options)?;
+            let pin = self.pins.pin(self, found.inode);
+            Ok((found, pin))
+        })?;
+        let (found, pin) = done.value;
+        let pin = pin.ok_or_else(|| StoreError::corrupt("an inode is going while no commit runs"))?;
+        Ok(self.opened(found, pin))
+    }
+
+    fn opened(self: &Arc<Self>, found: Found, pin: Pin) -> ObjectRead {
+        let (bucket, info, data) = found.into_parts();
+        ObjectRead {
+            core: self.clone(),
+            pin: Arc::new(pin),
+            info,
+            data: Arc::new(data),
+            bucket_key: bucket.key,
+        }
+    }
+
+    fn look(
+        &self,
+        read: &impl Read,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &ReadOptions,
+    ) -> StoreResult<Found> {
+        let row = self.bucket(read, who, Action::GetObject, bucket)?;
+        let found = find(read, row, key, options.version, options.parts)?;
+        check_read(&options.conditions, &found)?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,108 @@
+//! Pins: which bodies are being read, so that nobody releases bytes under a reader.
+//!
+//! A reader looks an inode up on a snapshot, pins it, and looks whether it is still there. A commit
+//! that deletes an inode asks [`Releases::begin`]: pinned, it leaves the bytes as a doomed row for
+//! the last reader; free, it marks the inode as going until the commit is visible, and a reader that
+//! meets the mark looks again. Either the reader saw the inode alive after pinning, and then the
+//! commit sees the pin; or it looks again and finds the newer state. Nothing here is durable: after a
+//! crash nobody reads, and [`crate::Store::open`] releases every doomed row.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use gw_types::InodeId;
+use parking_lot::Mutex;
+
+use crate::core::Core;
+
+#[derive(Debug, Default)]
+struct State {
+    pinned: HashMap<InodeId, Pinned>,
+    going: HashSet<InodeId>,
+}
+
+#[derive(Debug, Default)]
+struct Pinned {
+    readers: usize,
+    doomed: bool,
+}
+
+/// The registry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pins(Arc<Mutex<State>>);
+
+impl Pins {
+    /// `None`: it is being deleted just now; look again.
+    pub(crate) fn pin(&self, core: &Arc<Core>, inode: InodeId) -> Option<Pin> {
+        let mut state = self.0.lock();
+        if state.going.contains(&inode) {
+            return None;
+        }
+        state.pinned.entry(inode).or_default().readers += 1;
+        Some(Pin { core: core.clone(), inode })
+    }
+    pub(crate) fn releases(&self) -> Releases {
+        Releases { pins: self.clone(), going: Vec::new() }
+    }
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().pinned.values().map(|pinned| pinned.readers).sum()
+    }
+    /// Whether the last reader has gone and the bytes wait for it.
+    fn unpin(&self, inode: InodeId) -> bool {
+        let mut state = self.0.lock();
+        let Some(pinned) = state.pinned.get_mut(&inode) else { return false };
+        pinned.readers -= 1;
+        if pinned.readers > 0 {
+            return false;
+        }
+        state.pinned.remove(&inode).is_some_and(|pinned| pinned.doomed)
+    }
+}
+
+/// The inodes one commit lets go. Kept by the caller until the commit is visible or has failed.
+#[derive(Debug)]
+pub(crate) struct Releases {
+    pins: Pins,
+    going: Vec<InodeId>,
+}
+
+impl Releases {
+    /// Whether the inode's bytes may be released now; otherwise its last reader will.
+    pub(crate) fn begin(&mut self, inode: InodeId) -> bool {
+        let mut state = self.pins.0.lock();
+        if let Some(pinned) = state.pinned.get_mut(&inode) {
+            pinned.doomed = true;
+            return false;
+        }
+        state.going.insert(inode);
+        self.going.push(inode);
+        true
+    }
+}
+
+impl Drop for Releases {
+    fn drop(&mut self) {
+        if self.going.is_empty() {
+            return;
+        }
+        let mut state = self.pins.0.lock();
+        for inode in self.going.drain(..) {
+            state.going.remove(&inode);
+        }
+    }
+}
+
+/// Holds an inode's bytes.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    core: Arc<Core>,
+    inode: InodeId,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if self.core.pins.unpin(self.inode) {
+            self.core.release_doomed(self.inode);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A machine on which a store can be opened, killed and opened again: model disk, model catalog, the
+//! real database and data layer between.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
+use gw_db::catalog::MemoryCatalog;
+use gw_db::{Db, DbConfig, DbPorts};
+use gw_sim::{ForgettingCatalog, ForgettingDisk, MemDisk, SimClock};
+use gw_store::{Durability, Store, StoreConfig, StorePorts};
+use gw_types::ports::{Catalog, Disk, MinerAddr, MinerLatency, MinerStatus, Miners, StripeHashes, Striper};
+use gw_types::{
+    AccountId, Fid, FragmentIndex, Hash32, Level, Lsn, PortError, PortErrorKind, PortResult, StreamId,
+};
+use parking_lot::Mutex;
+
+use crate::support::TestKeys;
+
+/// Nothing is dispersed here, so nothing is asked of the network.
+#[derive(Debug)]
+struct Nowhere;
+
+fn nowhere<T>() -> PortResult<T> {
+    Err(PortError::definite(PortErrorKind::Unavailable, "these tests have no network"))
+}
+
+#[async_trait]
+impl Miners for Nowhere {
+    async fn put(&self, _: &MinerAddr, _: Fid, _: Hash32, _: Bytes) -> PortResult<()> {
+        nowhere()
+    }
+    async fn get(&self, _: &MinerAddr, _: Fid, _: Hash32, _: std::ops::Range<u32>) -> PortResult<Bytes> {
+        nowhere()
+    }
+    async fn probe(&self, _: &MinerAddr) -> PortResult<MinerStatus> {
+        nowhere()
+    }
+    fn latency(&self, _: &AccountId) -> Option<MinerLatency> {
+        None
+    }
+}
+
+#[async_trait]
+impl Striper for Nowhere {
+    async fn hash(&self, _: Bytes) -> PortResult<StripeHashes> {
+        nowhere()
+    }
+    async fn fragment(&self, _: Bytes, _: FragmentIndex) -> PortResult<Bytes> {
+        nowhere()
+    }
+    async fn rebuild(&self, _: Vec<(FragmentIndex, Bytes)>, _: FragmentIndex) -> PortResult<Bytes> {
+        nowhere()
+    }
+}
+
+/// A dispersal that never gets anywhere.
+#[derive(Debug)]
+struct Stalled;
+
+#[async_trait]
+impl Durability for Stalled {
+    async fn wait(&self, _: Level, _: StreamId, _: Lsn) -> PortResult<()> {
+        std::future::pending().await
+    }
+    async fn flush(&self, _: Level) -> PortResult<()> {
+        std::future::pending().await
+    }
+    fn watermark(&self, _: Level) -> Lsn {
+        Lsn(0)
+    }
+    fn standstill(&self) -> Option<String> {
+        Some("11 of 14 miners answer".to_owned())
+    }
+}
+
+/// What opening made.
+struct Opened {
+    store: Store,
+    db: Arc<Db>,
+    data: Arc<Data>,
+}
+
+async fn open(
+    disk: Arc<dyn Disk>,
+    catalog: Arc<dyn Catalog>,
+    keys: Arc<TestKeys>,
+    clock: &SimClock,
+    durability: Option<Arc<dyn Durability>>,
+) -> Opened {
+    let clock = Arc::new(clock.clone());
+    let files = SegmentFiles::new(disk.clone());
+    let ports = DbPorts { disk, catalog, clock: clock.clone(), sink: files.clone() };
+    let db = Db::open(ports, DbConfig::default()).await.unwrap();
+    let ports = DataPorts {
+        db: db.clone(),
+        files,
+        keys: keys.clone(),
+        miners: Arc::new(Nowhere),
+        striper: Arc::new(Nowhere),
+        clock: clock.clone(),
+    };
+    let config = DataConfig { staging_bytes_max: Some(1 << 30), ..DataConfig::default() };
+    let data = Data::open(ports, config).await.unwrap();
+    let ports = StorePorts { db: db.clone(), data: data.clone(), keys, clock, durability };
+    let config = StoreConfig { part_bytes_min: 16, ..StoreConfig::default() };
+    Opened { store: Store::open(ports, config).await.unwrap(), db, data }
+}
+
+/// A machine whose disk keeps everything.
+pub struct Machine {
+    disk: MemDisk,
+    catalog: Arc<MemoryCatalog>,
+    keys: Arc<TestKeys>,
+    pub clock: SimClock,
+    below: Mutex<Option<(Arc<Db>, Arc<Data>)>>,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        Self {
+            disk: MemDisk::new(),
+            catalog: Arc::new(MemoryCatalog::new()),
+            keys: Arc::default(),
+            clock: SimClock::default(),
+            below: Mutex::default(),
+        }
+    }
+    pub async fn open(&self) -> Store {
+        self.open_with(None).await
+    }
+    pub async fn open_with_stalled_dispersal(&self) -> Store {
+        self.open_with(Some(Arc::new(Stalled))).await
+    }
+    async fn open_with(&self, durability: Option<Arc<dyn Durability>>) -> Store {
+        let (disk, catalog) = (Arc::new(self.disk.clone()), self.catalog.clone());
+        let opened = open(disk, catalog, self.keys.clone(), &self.clock, durability).await;
+        *self.below.lock() = Some((opened.db, opened.data));
+        opened.store
+    }
+    /// Sealed bytes that something refers to, in all segments.
+    pub fn live_bytes(&self) -> u64 {
+        let status = self.below.lock().as_ref().unwrap().1.status().unwrap();
+        assert_eq!(status.lost, 0);
+        [status.open, status.sealed, status.dispersed, status.finalized, status.moved]
+            .iter()
+            .map(|totals| totals.live_bytes)
+            .sum()
+    }
+    /// Rows of the store's tables that name objects, uploads and garbage: all but users, buckets and
+    /// the answers kept for completed uploads.
+    pub fn rows_left(&self) -> usize {
+        let snapshot = self.below.lock().as_ref().unwrap().0.snapshot();
+        let count = |from: u8, to: u8| snapshot.scan(&[from], &[to], false, usize::MAX).unwrap().len();
+        count(0x13, 0x22) + count(0x24, 0x40)
+    }
+    /// Ends the store's life; what it still holds in memory is of no use any more.
+    pub async fn kill(&self, store: Store) {
+        store.close().await.unwrap();
+    }
+    /// Everything on the disk.
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        let folders = ["", "journal", "runs", "segments"];
+        let entries = folders.iter().flat_map(|folder| self.disk.list(folder).unwrap());
+        let files: Vec<Vec<u8>> = entries.filter_map(|entry| self.disk.contents(&entry.name)).collect();
+        assert!(!files.is_empty());
+        files
+    }
+}
+
+/// A machine whose disk and catalog forget what was not synced.
+pub struct ForgetfulMachine {
+    pub disk: ForgettingDisk,
+    catalog: Arc<ForgettingCatalog>,
+    keys: Arc<TestKeys>,
+}
+
+impl ForgetfulMachine {
+    pub fn new() -> Self {
+        Self {
+            disk: ForgettingDisk::new(),
+            catalog: Arc::new(ForgettingCatalog::new()),
+            keys: Arc::default(),
+        }
+    }
+    pub async fn open(&self) -> Store {
+        let (disk, catalog) = (Arc::new(self.disk.clone()), self.catalog.clone());
+        open(disk, catalog, self.keys.clone(), &SimClock::default(), None).await.store
+    }
+    /// The machine after a power cut; this one is not changed.
+    pub fn power_cut(&self, seed: u64) -> Self {
+        Self {
+            disk: self.disk.power_cut(seed),
+            catalog: Arc::new(self.catalog.power_cut(seed)),
+            keys: self.keys.clone(),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The promises of the store, through its public face, on model ports.
+
+#![allow(clippy::unwrap_used, reason = "a test that is surprised shall fail")]
+
+mod assemble;
+mod buckets;
+mod crash;
+mod listing;
+mod multipart;
+mod objects;
+mod races;
+mod random;
+mod support;
+mod users;
+mod versions;
