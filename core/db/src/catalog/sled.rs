@@ -22,6 +22,9 @@ use super::{blocking, guarded};
 
 /// Pages kept in memory.
 const CACHE_BYTES: u64 = 48 << 20;
+/// How often a held lock is tried, and the pause between: 2 s together.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// An ordered map in a sled database.
 pub struct SledCatalog {
@@ -60,19 +63,11 @@ impl SledCatalog {
         let fresh = !path.exists();
         std::fs::create_dir_all(path).map_err(io_failed("make its folder"))?;
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let db = config.open().map_err(|error| match error {
-            // sled reports a lock held elsewhere as Io(Other); that must not look like damage.
-            sled::Error::Io(error) => PortError::from_io("sled: open", error),
-            sled::Error::Unsupported(_) | sled::Error::ReportableBug(_) => {
-                PortError::definite(PortErrorKind::Corrupt, "sled: open").with_source(error)
-            }
-            error => failed("open", error),
-        })?;
+        let db = open_unlocked(&config)?;
         let file = File::open(path.join("db")).map_err(io_failed("open its file again"))?;
         if fresh {
             db.flush().map_err(|error| failed("flush", error))?;
-            file.sync_all().map_err(io_failed("sync"))?;
-            File::open(path).and_then(|folder| folder.sync_all()).map_err(io_failed("sync its folder"))?;
+            sync_folder(path).map_err(io_failed("sync its folder"))?;
             if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
                 File::open(above)
                     .and_then(|folder| folder.sync_all())
@@ -94,6 +89,41 @@ impl SledCatalog {
         let inner = Inner { path: path.into(), db, file, applied: AtomicU64::new(applied) };
         Ok(Self { inner: Arc::new(inner) })
     }
+}
+
+/// Opens the database, waiting a little while the lock is held: threads of sled keep the files of a
+/// database that was dropped open for a moment.
+fn open_unlocked(config: &sled::Config) -> PortResult<sled::Db> {
+    let mut tries = LOCK_TRIES;
+    loop {
+        let error = match config.open() {
+            Ok(db) => return Ok(db),
+            Err(error) => error,
+        };
+        let locked = error.to_string().contains("could not acquire lock");
+        if !locked {
+            return Err(match error {
+                sled::Error::Unsupported(_) | sled::Error::ReportableBug(_) => {
+                    PortError::definite(PortErrorKind::Corrupt, "sled: open").with_source(error)
+                }
+                error => failed("open", error),
+            });
+        }
+        tries -= 1;
+        if tries == 0 {
+            let what = "sled: open: another process has it open";
+            return Err(PortError::definite(PortErrorKind::Unavailable, what).with_source(error));
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+}
+
+/// Makes every file in a folder durable, and their names.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        File::open(entry?.path())?.sync_all()?;
+    }
+    File::open(path)?.sync_all()
 }
 
 impl Inner {

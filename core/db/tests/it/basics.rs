@@ -182,7 +182,7 @@ async fn the_watermark_can_be_followed_and_waiting_ends_when_the_database_closes
     assert!(late.await.unwrap().is_err());
     assert_eq!(get(&db, "b").unwrap(), "1", "reads go on");
     let ports = machine.ports();
-    assert!(matches!(Db::rebuild(ports, manual()).await, Ok(_)), "an untouched catalog may be rebuilt");
+    assert!(Db::rebuild(ports, manual()).await.is_ok(), "an untouched catalog may be rebuilt");
 }
 
 #[tokio::test]

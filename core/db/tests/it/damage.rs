@@ -232,3 +232,29 @@ async fn leftovers_of_unfinished_work_are_removed() {
     put_staged(&db, "b", "1").await;
     db.checkpoint().await.unwrap();
 }
+
+/// While the journal still begins with record 1 the runs are not needed, and when they are gone they
+/// are made again, whole: rows that only the engine had must be in them before the journal goes.
+#[tokio::test]
+async fn runs_that_are_lost_while_the_journal_is_whole_are_made_again() {
+    let machine = Machine::new();
+    let db = machine.open(tiny()).await.unwrap();
+    for n in 0..50 {
+        put_staged(&db, &format!("key{n}"), "value").await;
+    }
+    db.checkpoint().await.unwrap();
+    db.close().await.unwrap();
+    drop(db);
+    for name in machine.files("runs") {
+        machine.disk.remove(&name).unwrap();
+    }
+    let db = machine.open(tiny()).await.unwrap();
+    db.hold_records_after(Lsn(u64::MAX));
+    db.checkpoint().await.unwrap();
+    assert!(db.records(Lsn(0), 1).await.is_err(), "the journal has been released");
+    db.close().await.unwrap();
+    drop(db);
+    let fresh = Machine { catalog: ForgettingCatalog::new(), ..machine.clone() };
+    let db = Db::rebuild(fresh.ports(), tiny()).await.unwrap();
+    assert_eq!(db.snapshot().scan(b"", b"", false, 1000).unwrap().len(), 50);
+}

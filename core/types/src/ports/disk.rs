@@ -18,8 +18,9 @@ pub struct DiskEntry {
 ///
 /// It behaves like a POSIX file system on a disk with a volatile cache. What was written but not
 /// synced may be lost in whole or in part at a power cut, in any order; what was synced stays. A
-/// created, renamed or removed name is durable only after [`Disk::sync_dir`] of its folder. Nothing
-/// here retries. Names are relative, `/` separates folders, and `..` is refused.
+/// created, renamed or removed name is durable only after [`Disk::sync_dir`] of its folder (a new
+/// folder itself is durable at once). Nothing here retries. Names are relative, `/` separates folders,
+/// and `..` is refused.
 #[async_trait]
 pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Makes a new empty file; an existing one is an error. Folders on the way are made.
@@ -55,6 +56,8 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     fn is_empty(&self) -> PortResult<bool> {
         Ok(self.len()? == 0)
     }
-    /// Cuts or extends (with zeros).
+    /// Cuts or extends (with zeros). Extending reserves the room where the file system can, so that a
+    /// later write within the length does not find the disk full; when there is no room the length
+    /// stays as it was.
     fn set_len(&self, len: u64) -> PortResult<()>;
 }
