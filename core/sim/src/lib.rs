@@ -1,16 +1,20 @@
-//! Models of the outside world for tests: time, disks and a catalog in memory, each of which misbehaves
-//! as the real one may, from a seed.
+//! Models of the outside world for tests: time, disks and a catalog in memory, the chain and its
+//! miners, each of which misbehaves as the real one may.
 //!
 //! Nothing here asks the operating system for time or randomness: same seed, same run. The crate knows
-//! `gw-types` alone, so every layer can test with it.
+//! `gw-types` and `gw-codec` alone, so every layer can test with it.
 
 pub mod catalog;
+mod chain;
 mod clock;
 mod disk;
 mod fault;
+mod miners;
 mod rng;
 
 pub use catalog::ForgettingCatalog;
+pub use chain::{CallKind, ChainFault, ModelChain};
 pub use clock::SimClock;
 pub use disk::{Fault, FaultDisk, FaultOp, ForgettingDisk, MemDisk};
+pub use miners::{MinerCounts, MinerFault, ModelMiners};
 pub use rng::Rng;

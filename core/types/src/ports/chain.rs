@@ -181,7 +181,10 @@ pub enum ChainEvent {
 /// A dispatch error of the chain is [`crate::PortErrorKind::Refused`] and definite; `Full` where the
 /// chain says that there is no room (territory or network) or no balance. A connection that breaks
 /// between sending and finality is `Unavailable` with [`crate::Outcome::Unknown`]: look before
-/// repeating. Calls may be made concurrently; nonces are handed out inside. Every wait is bounded.
+/// repeating. The very same call made again on the same value, while the first is in doubt, is never
+/// executed beside the first (the answer may be Unknown once more); another value, as after a restart
+/// of the process, knows of no doubt. Calls may be made concurrently; nonces are handed out inside.
+/// Every wait is bounded.
 #[async_trait]
 pub trait Chain: Send + Sync + std::fmt::Debug {
     /// The account that pays and owns.
