@@ -210,7 +210,8 @@ impl Restorable {
             return Err(DispersalError::Log("a restore needs an empty data directory".to_owned()));
         }
         let rows: Vec<(Vec<u8>, Vec<u8>)> = self.rows.0.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        db.import(rows, self.lsn, self.epoch).await?;
+        db.import(rows).await?;
+        db.finish_import(self.lsn).await?;
         for page in self.deals.chunks(ROWS_A_COMMIT / 16) {
             self.write_deals(db, page, now)?;
         }
