@@ -8,6 +8,9 @@ use super::{MapBody, MapEntry, Piece};
 pub(crate) fn slice_entries(entries: &[MapEntry], range: Range<u64>) -> Vec<MapEntry> {
     let mut out = Vec::new();
     let mut at = 0;
+    if range.is_empty() {
+        return out;
+    }
     for entry in entries {
         let end = at + u64::from(entry.len);
         if at >= range.end {

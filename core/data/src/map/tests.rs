@@ -1,1 +1,213 @@
+//! Maps against a model that is obviously right: each body a list of (extent, byte) pairs.
 
+use std::sync::Arc;
+
+use gw_db::{Db, DbConfig, DbError, DbPorts, NoInlines};
+use gw_sim::{MemDisk, SimClock};
+use gw_types::{ExtentId, KeyId, SegmentSeq, StreamId, Timestamp};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+
+use super::{DataMap, ExtentRef, MapBody, MapEntry, install};
+use crate::rows::{self, LaneClass, SegmentRow};
+use gw_types::ports::WrappedDataKey;
+
+const SEGMENTS: u64 = 3;
+const KEY: KeyId = KeyId(5);
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// A body of extents of these lengths.
+    Write(Vec<u32>),
+    /// Shares a part of a body: which, from where, how much (as shares of 65,536).
+    Share(usize, u16, u16),
+    /// Joins some bodies into one.
+    Concat(usize, usize),
+    Release(usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        prop::collection::vec(1u32..120, 1..60).prop_map(Act::Write),
+        (any::<usize>(), any::<u16>(), any::<u16>())
+            .prop_map(|(which, from, len)| Act::Share(which, from, len)),
+        (any::<usize>(), 1usize..5).prop_map(|(from, count)| Act::Concat(from, count)),
+        any::<usize>().prop_map(Act::Release),
+        Just(Act::Release(0)),
+    ]
+}
+
+struct World {
+    db: Arc<Db>,
+    extents: u64,
+    offset: u32,
+    bodies: Vec<(DataMap, Vec<(u64, u32)>)>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let ports = DbPorts {
+            disk: Arc::new(MemDisk::new()),
+            catalog: Arc::new(gw_db::catalog::MemoryCatalog::new()),
+            clock: Arc::new(SimClock::default()),
+            sink: Arc::new(NoInlines),
+        };
+        let db = Db::open(ports, DbConfig::default()).await.unwrap();
+        db.transact(|txn| {
+            for seq in 0..SEGMENTS {
+                let row = SegmentRow::new(LaneClass::Bulk, StreamId(0), Timestamp(0));
+                rows::put_segment(txn, SegmentSeq(seq), &row)?;
+            }
+            Ok::<_, DbError>(())
+        })
+        .unwrap();
+        Self { db, extents: 0, offset: 0, bodies: Vec::new() }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Write(lens) => self.write(&lens),
+            Act::Share(which, from, len) => self.share(which, from, len),
+            Act::Concat(from, count) => self.concat(from, count),
+            Act::Release(which) => self.release(which),
+        }
+    }
+
+    fn write(&mut self, lens: &[u32]) {
+        let (mut entries, mut model) = (Vec::new(), Vec::new());
+        for len in lens {
+            self.extents += 1;
+            let at = ExtentRef {
+                extent: ExtentId::new(1, self.extents).unwrap(),
+                extent_len: *len,
+                skip: 0,
+                segment: SegmentSeq(self.extents % SEGMENTS),
+                offset: self.offset,
+                key: KEY,
+            };
+            self.offset += len + 16;
+            entries.push(MapEntry { len: *len, at: Some(at) });
+            model.extend((0..*len).map(|byte| (self.extents, byte)));
+        }
+        let keys = vec![(KEY, WrappedDataKey(vec![1]))];
+        let made = self.db.transact(|txn| {
+            for entry in &entries {
+                let seq = entry.at.unwrap().segment;
+                let mut row = rows::segment(txn, seq)?.unwrap();
+                row.live_bytes += entry.live_bytes();
+                rows::put_segment(txn, seq, &row)?;
+            }
+            install(txn, keys, entries)
+        });
+        self.bodies.push((made.unwrap().value, model));
+    }
+
+    fn share(&mut self, which: usize, from: u16, len: u16) {
+        let Some((map, model)) = self.bodies.get(which % self.bodies.len().max(1)) else { return };
+        let part = |of: u64, share: u16| of * u64::from(share) / 65_535;
+        let start = part(map.len, from);
+        let end = start + part(map.len - start, len);
+        let shared = self.db.transact(|txn| map.share(txn, start..end)).unwrap().value;
+        let model = model[start as usize..end as usize].to_vec();
+        self.bodies.push((shared, model));
+    }
+
+    fn concat(&mut self, from: usize, count: usize) {
+        if self.bodies.is_empty() {
+            return;
+        }
+        let from = from % self.bodies.len();
+        let taken: Vec<_> = self.bodies.drain(from..(from + count).min(self.bodies.len())).collect();
+        let (maps, models): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
+        let joined = self.db.transact(|txn| DataMap::concat(txn, maps)).unwrap().value;
+        self.bodies.push((joined, models.concat()));
+    }
+
+    fn release(&mut self, which: usize) {
+        if self.bodies.is_empty() {
+            return;
+        }
+        let (map, _) = self.bodies.swap_remove(which % self.bodies.len());
+        self.db.transact(|txn| map.release(txn)).unwrap();
+    }
+
+    fn live(&self) -> Vec<u64> {
+        let rows = rows::segments(&self.db.snapshot(), SegmentSeq(0), 100).unwrap();
+        rows.into_iter().map(|(_, row)| row.live_bytes).collect()
+    }
+
+    fn check(&self) {
+        let snapshot = self.db.snapshot();
+        let mut named = [false; SEGMENTS as usize];
+        for (map, model) in &self.bodies {
+            assert_eq!(map.len, model.len() as u64);
+            let entries = map.entries(&snapshot, 0..map.len).unwrap();
+            let mut shown = Vec::new();
+            for entry in entries {
+                let at = entry.at.unwrap();
+                named[at.segment.0 as usize] = true;
+                assert_eq!(map.key(at.key), Some(&WrappedDataKey(vec![1])));
+                shown
+                    .extend((at.skip..at.skip + entry.len).map(|byte| (at.extent.get() & 0xFFFF_FFFF, byte)));
+            }
+            assert!(shown == *model, "a map shows other bytes than the model");
+        }
+        for (live, named) in self.live().iter().zip(named) {
+            assert!(*live > 0 || !named, "bytes that are referred to count as live");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn maps_show_what_was_written_however_they_are_copied_cut_and_joined(acts in prop::collection::vec(act(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for act in acts {
+                world.act(act);
+                world.check();
+            }
+            while !world.bodies.is_empty() {
+                world.release(0);
+            }
+            assert_eq!(world.live(), vec![0; SEGMENTS as usize], "nothing refers to anything any more");
+            let maps = world.db.snapshot().scan(&[rows::MAP_TABLE], &[rows::MAP_TABLE + 1], false, 10).unwrap();
+            assert!(maps.is_empty(), "no map is left behind");
+        });
+    }
+}
+
+#[tokio::test]
+async fn releasing_twice_fails_the_commit() {
+    let mut world = World::new().await;
+    world.write(&[10]);
+    let map = world.bodies[0].0.clone();
+    world.release(0);
+    assert!(world.db.transact(|txn| map.release(txn)).is_err());
+    world.write(&[100; 40]);
+    let map = world.bodies[0].0.clone();
+    assert!(matches!(&map.body, MapBody::Pieces(pieces) if pieces.len() == 1));
+    world.release(0);
+    assert!(world.db.transact(|txn| map.release(txn)).is_err());
+}
+
+#[test]
+fn a_part_of_an_extent_keeps_just_the_frames_it_needs() {
+    let at = ExtentRef {
+        extent: ExtentId::new(1, 1).unwrap(),
+        extent_len: 200_000,
+        skip: 65_535,
+        segment: SegmentSeq(1),
+        offset: 1000,
+        key: KEY,
+    };
+    let entry = MapEntry { len: 2, at: Some(at) };
+    assert_eq!(entry.live_bytes(), 2 * 65_552);
+    assert_eq!(entry.sealed_range(), Some((SegmentSeq(1), 1000..1000 + 2 * 65_552)));
+    let last = MapEntry { len: 1, at: Some(ExtentRef { skip: 199_999, ..at }) };
+    assert_eq!(last.live_bytes(), 200_000 - 3 * 65_536 + 16);
+    let beyond = MapEntry { len: 2, at: Some(ExtentRef { skip: 199_999, ..at }) };
+    assert_eq!((beyond.live_bytes(), beyond.sealed_range()), (0, None));
+    assert_eq!(MapEntry { len: 9, at: None }.live_bytes(), 0);
+}

@@ -178,3 +178,7 @@ impl Planner {
         Ok((segment, begin as u32, taken))
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

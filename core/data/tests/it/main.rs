@@ -1,0 +1,12 @@
+//! The promises of the data layer, on model ports and a real database.
+
+// Helpers outside `#[test]` functions are tests all the same.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod moves;
+mod remote;
+mod seal;
+mod staging;
+mod world;
+mod write;
