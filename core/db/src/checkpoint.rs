@@ -216,10 +216,12 @@ impl Shared {
             .min(self.ports.catalog.applied())
             .min(Lsn(self.hold.load(Ordering::Acquire)));
         loop {
-            let name = {
+            let (name, bytes) = {
                 let index = self.index.lock();
                 match index.files.front() {
-                    Some(oldest) if index.files.len() > 1 && oldest.last <= bound => oldest.name.clone(),
+                    Some(oldest) if index.files.len() > 1 && oldest.last <= bound => {
+                        (oldest.name.clone(), oldest.records_bytes())
+                    }
                     _ => return Ok(()),
                 }
             };
@@ -227,6 +229,7 @@ impl Shared {
             // Durable one by one: a crash must not bring back one file and not its successor.
             self.ports.disk.sync_dir(journal::format::FOLDER).await?;
             self.index.lock().files.pop_front();
+            self.journal_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 

@@ -54,6 +54,9 @@ impl InlineSink for NoInlines {
 pub struct DbConfig {
     /// A journal file longer than this is followed by a new one. Default 64 MiB.
     pub journal_file_bytes_max: u64,
+    /// Bytes of journal kept on disk; above it commits are refused as busy. It is reached only when the log
+    /// stream (see [`crate::Db::hold_records_after`]) or checkpoints have stood still for long. Default 16 GiB.
+    pub journal_bytes_max: u64,
     /// Room is reserved on disk in steps of this size. Default 16 MiB.
     pub journal_step_bytes: u64,
     /// Bytes of records appended but not yet synced; above it commits are refused as busy. Default 64 MiB.
@@ -76,6 +79,7 @@ impl Default for DbConfig {
     fn default() -> Self {
         Self {
             journal_file_bytes_max: 64 << 20,
+            journal_bytes_max: 16 << 30,
             journal_step_bytes: 16 << 20,
             pending_bytes_max: 64 << 20,
             group_bytes_max: 8 << 20,

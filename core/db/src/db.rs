@@ -34,7 +34,7 @@ pub struct Db {
 impl Db {
     /// Commits: runs `act` under the commit lock on the newest state; if it returns `Ok` and changed
     /// anything, the record is appended and visible to every later snapshot. It is not yet durable:
-    /// see [`Db::wait_staged`]. On `Err` nothing happened.
+    /// see [`Db::wait_staged`]. On `Err` nothing happened. A commit inside a commit waits for itself.
     ///
     /// Errors of its own: [`DbError::Poisoned`], [`DbError::Busy`], [`DbError::Full`], an error of
     /// the sink, and `Refused` for a record over `record_bytes_max`.

@@ -136,6 +136,7 @@ fn share(ports: DbPorts, config: DbConfig, epoch: u16, runs: RunSet, head: &Spar
         runs,
         checkpoint: AtomicU64::new(0),
         pending_bytes: AtomicU64::new(0),
+        journal_bytes: AtomicU64::new(0),
         hold: AtomicU64::new(0),
         importing: AtomicBool::new(false),
         checkpointing: tokio::sync::Mutex::new(()),
@@ -177,6 +178,7 @@ async fn replay(shared: &Shared, found: &[Found]) -> Result<(), DbError> {
         for frame in &parsed.frames {
             replay_frame(shared, frame, placed)?;
         }
+        shared.journal_bytes.fetch_add(parsed.indexed.records_bytes(), Ordering::Relaxed);
         shared.index.lock().files.push_back(parsed.indexed);
         if shared.overlay_is_over() {
             shared.checkpoint_upto(last, last).await?;

@@ -29,7 +29,8 @@ use gw_types::{Lsn, SegmentSeq, StreamId};
 
 use crate::overlay::Change;
 
-/// A staged record as the log stream ships it. Inline bytes are left out: they are in the segments it names.
+/// A staged record as the log stream ships it. Inline bytes are left out: they are in the segments it
+/// names; and so are rows of this crate's own tables (0x00..=0x0F).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its number.
@@ -76,7 +77,13 @@ impl Frame {
             lsn: self.lsn,
             stream: self.body.stream,
             names: self.body.names,
-            changes: self.body.changes.into_iter().map(own).collect(),
+            changes: self
+                .body
+                .changes
+                .into_iter()
+                .filter(|(key, _)| key.first().is_some_and(|table| *table > OWN_TABLES_LAST))
+                .map(own)
+                .collect(),
         }
     }
 }
@@ -84,6 +91,8 @@ impl Frame {
 pub(crate) const FRAME_ALIGN: usize = 8;
 const FIXED_BYTES: usize = 48;
 const DELETED: u32 = u32::MAX;
+/// Tables up to this one are the database's own.
+const OWN_TABLES_LAST: u8 = 0x0f;
 
 /// Why no frame could be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     /// Newest record whose rows are all in the engine and in runs.
     pub(crate) checkpoint: AtomicU64,
     pub(crate) pending_bytes: AtomicU64,
+    /// Bytes of all journal files, what is pending included.
+    pub(crate) journal_bytes: AtomicU64,
     pub(crate) hold: AtomicU64,
     /// Between the first import and its end: no commits.
     pub(crate) importing: AtomicBool,
@@ -124,6 +126,9 @@ impl Shared {
         if self.pending_bytes.load(Ordering::Relaxed) >= self.config.pending_bytes_max {
             return Err(DbError::Busy("pending_bytes_max"));
         }
+        if self.journal_bytes.load(Ordering::Relaxed) >= self.config.journal_bytes_max {
+            return Err(DbError::Busy("journal_bytes_max"));
+        }
         if self.overlay.bytes() >= self.config.overlay_bytes_max.saturating_mul(2) {
             self.wake.notify_one();
             return Err(DbError::Busy("twice overlay_bytes_max"));
@@ -151,6 +156,7 @@ impl Shared {
         self.overlay.insert(lsn, &body.changes);
         commit.tail.push(lsn, body, len);
         self.pending_bytes.fetch_add(len, Ordering::Relaxed);
+        self.journal_bytes.fetch_add(len, Ordering::Relaxed);
         self.appended.store(lsn.0, Ordering::Release);
         self.work.notify_one();
         if first_since_checkpoint || self.overlay_is_over() {

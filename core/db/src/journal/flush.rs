@@ -25,6 +25,8 @@ pub(crate) struct Flusher {
     /// Where the records in the buffer begin in it.
     starts: Vec<(Lsn, u64)>,
     spares: u64,
+    /// The last try to make a spare failed, and was told.
+    spare_failed: bool,
 }
 
 impl Flusher {
@@ -38,6 +40,7 @@ impl Flusher {
             buffer: Vec::new(),
             starts: Vec::new(),
             spares: 1,
+            spare_failed: false,
         }
     }
 
@@ -130,8 +133,15 @@ impl Flusher {
         }
         self.spares += 1;
         match Spare::create(&*self.shared.ports.disk, self.spares, &self.shared.config) {
-            Ok(spare) => self.shared.commit.lock().tail.spare = Some(spare),
-            Err(error) => tracing::warn!(%error, "the next journal file cannot be made ahead"),
+            Ok(spare) => {
+                self.spare_failed = false;
+                self.shared.commit.lock().tail.spare = Some(spare);
+            }
+            Err(error) if !self.spare_failed => {
+                self.spare_failed = true;
+                tracing::warn!(%error, "the next journal file cannot be made ahead");
+            }
+            Err(_) => {}
         }
     }
 }

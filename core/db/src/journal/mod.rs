@@ -142,6 +142,11 @@ impl IndexedFile {
         }
     }
 
+    /// Bytes of its records.
+    pub(crate) fn records_bytes(&self) -> u64 {
+        self.end - HEADER_BYTES as u64
+    }
+
     /// Notes that record `lsn` begins at `offset`.
     pub(crate) fn mark(&mut self, lsn: Lsn, offset: u64) {
         if self.marks.last().is_none_or(|(_, last)| offset >= last + MARK_BYTES) {

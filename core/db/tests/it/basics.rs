@@ -223,6 +223,110 @@ async fn limits_are_told_by_name() {
 }
 
 #[tokio::test]
+async fn a_journal_that_nobody_releases_has_a_limit() {
+    let machine = Machine::new();
+    let mut config = tiny();
+    config.journal_bytes_max = 20_000;
+    let db = machine.open(config.clone()).await.unwrap();
+    let fill = async |db: &gw_db::Db| loop {
+        match put(db, "key", &"v".repeat(300)) {
+            Ok(lsn) => db.wait_staged(lsn).await.unwrap(),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(fill(&db).await, DbError::Busy("journal_bytes_max")));
+    db.checkpoint().await.unwrap();
+    assert!(put(&db, "key", "held for the log stream").is_err());
+    db.close().await.unwrap();
+    let db = machine.open(config).await.unwrap();
+    assert!(put(&db, "key", "and so after a restart").is_err());
+    db.hold_records_after(db.staged());
+    db.checkpoint().await.unwrap();
+    put_staged(&db, "key", "released").await;
+    assert!(matches!(fill(&db).await, DbError::Busy("journal_bytes_max")));
+    assert!(db.stats().journal_bytes < 22_000);
+}
+
+#[tokio::test]
+async fn own_tables_are_not_told_to_the_log_stream() {
+    let machine = Machine::new();
+    let db = machine.open(manual()).await.unwrap();
+    let committed = db.transact(|txn| {
+        txn.put(vec![0x0f, 1], b"own".to_vec());
+        txn.put(vec![0x10, 1], b"told".to_vec());
+        Ok::<_, DbError>(())
+    });
+    db.wait_staged(committed.unwrap().lsn).await.unwrap();
+    let records = db.records(Lsn(0), 100).await.unwrap();
+    assert_eq!(records[0].changes, [(vec![0x10, 1], Some(b"told".to_vec()))]);
+}
+
+/// Pairs of rows that always change together, read on other threads while they are written, moved
+/// down and merged: no reader may see half a commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_snapshot_is_whole_while_other_threads_commit_and_rows_move_down() {
+    let machine = Machine::new();
+    let mut config = tiny();
+    config.overlay_bytes_max = 60_000;
+    let db = machine.open(config).await.unwrap();
+    db.hold_records_after(Lsn(u64::MAX));
+    let writers = (0..3_u32).map(|writer| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for n in 0..400_u32 {
+                let pair = (writer + n * 7) % 20;
+                let committed = db.transact(|txn| {
+                    for side in ["left", "right"] {
+                        let key = format!("{side}{pair:02}").into_bytes();
+                        if n % 5 == 4 {
+                            txn.delete(key)
+                        } else {
+                            txn.put(key, [writer, n].map(u32::to_be_bytes).concat())
+                        }
+                    }
+                    Ok::<_, DbError>(())
+                });
+                match committed {
+                    Ok(committed) if n % 8 == 0 => db.wait_staged(committed.lsn).await.unwrap(),
+                    Ok(_) | Err(DbError::Busy(_)) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        })
+    });
+    let mut tasks: Vec<_> = writers.collect();
+    for reverse in [false, true] {
+        let db = db.clone();
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..300 {
+                let snapshot = db.snapshot();
+                let side = |from: &[u8], to: &[u8]| -> Vec<_> {
+                    let rows = snapshot.scan(from, to, reverse, 100).unwrap();
+                    rows.into_iter().map(|(key, value)| (key.slice(key.len() - 2..), value)).collect()
+                };
+                assert_eq!(side(b"left", b"lefu"), side(b"right", b"righu"));
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+    let keeper = db.clone();
+    tasks.push(tokio::spawn(async move {
+        for _ in 0..100 {
+            keeper.checkpoint().await.unwrap();
+            keeper.merge_runs().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    }));
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let state = rows(&db.snapshot());
+    db.close().await.unwrap();
+    let db = machine.open(tiny()).await.unwrap();
+    assert_eq!(rows(&db.snapshot()), state);
+}
+
+#[tokio::test]
 async fn a_checkpoint_comes_by_age_and_by_size() {
     let machine = Machine::new();
     let db = machine.open(tiny()).await.unwrap();

@@ -92,6 +92,7 @@ pub fn ports(disk: Arc<dyn Disk>, catalog: Arc<dyn Catalog>, clock: &SimClock) -
 pub fn tiny() -> DbConfig {
     DbConfig {
         journal_file_bytes_max: 3000,
+        journal_bytes_max: 1 << 20,
         journal_step_bytes: 4096,
         pending_bytes_max: 64 << 10,
         group_bytes_max: 2000,
