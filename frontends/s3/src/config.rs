@@ -51,6 +51,11 @@ pub struct Limits {
     /// The rate below which a body is cut after [`Limits::body_grace`], in bytes of time that we
     /// spent waiting for the client (our own slowness is never counted against it).
     pub body_bytes_per_second_min: u64,
+    /// How much of a body that nobody wants any more is read and thrown away, so that a client that
+    /// is still sending gets to see the error instead of a broken connection.
+    pub linger_bytes_max: u64,
+    /// How long that may take.
+    pub linger_timeout: Duration,
     /// XML request bodies (`DeleteObjects`, `CompleteMultipartUpload`, ...).
     pub xml_bytes_max: usize,
     /// A signed chunk of an aws-chunked body: it is held in memory until its signature is checked.
@@ -77,6 +82,8 @@ impl Default for Limits {
             write_stall_timeout: Duration::from_secs(60),
             body_grace: Duration::from_secs(30),
             body_bytes_per_second_min: 1 << 10,
+            linger_bytes_max: 4 << 20,
+            linger_timeout: Duration::from_secs(5),
             // 10 000 parts with a checksum each are about 2.5 MB; 1000 keys of 1024 bytes, 1.1 MB.
             xml_bytes_max: 4 << 20,
             signed_chunk_bytes_max: 16 << 20,

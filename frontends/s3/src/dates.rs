@@ -21,7 +21,8 @@ pub(crate) fn to_s3(time: Timestamp) -> s3s::dto::Timestamp {
 pub(crate) fn from_s3(time: &s3s::dto::Timestamp) -> Timestamp {
     let mut text = Vec::new();
     let printed = time.format(s3s::dto::TimestampFormat::EpochSeconds, &mut text).is_ok();
-    let seconds = std::str::from_utf8(&text).ok().filter(|_| printed).and_then(|text| text.parse::<f64>().ok());
+    let seconds =
+        std::str::from_utf8(&text).ok().filter(|_| printed).and_then(|text| text.parse::<f64>().ok());
     // Years fit by far; a float cast saturates.
     Timestamp((seconds.unwrap_or_default().floor() as i64).saturating_mul(1_000_000_000))
 }

@@ -235,7 +235,8 @@ pub(crate) fn checksum_header(headers: &HeaderMap) -> S3Result<Option<(ChecksumA
         }
         let algorithm = algorithm(what)?;
         let text = one(headers, name)?.unwrap_or_default();
-        let value = decode(algorithm, text).ok_or_else(|| invalid(format!("Value for {name} header is invalid.")))?;
+        let value =
+            decode(algorithm, text).ok_or_else(|| invalid(format!("Value for {name} header is invalid.")))?;
         if found.replace((algorithm, value)).is_some() {
             return Err(invalid(
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
@@ -373,7 +374,9 @@ mod tests {
 
     #[test]
     fn an_announced_trailer_must_come() {
-        for trailers in [None, Some(HeaderMap::new()), Some(headers(&[("x-amz-checksum-crc32c", "AAAAAA==")]))] {
+        for trailers in
+            [None, Some(HeaderMap::new()), Some(headers(&[("x-amz-checksum-crc32c", "AAAAAA==")]))]
+        {
             let running = read(&[("x-amz-trailer", "x-amz-checksum-crc32")]).unwrap().begin();
             assert_eq!(running.finish(trailers).unwrap_err().code().as_str(), "MalformedTrailerError");
         }

@@ -1,17 +1,20 @@
-//! The one table from the store's errors to S3's codes and statuses.
+//! The one table from the store's errors to S3's codes and statuses, and the one for bodies that
+//! broke off.
 //!
 //! Kinds that somebody can act on say what the store said. Kinds that nobody outside can act on
 //! (500) say AWS's sentence; the cause goes to the log, with its source chain, here and only here.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use gw_store::{ErrorDetail, ObjectInfo, StoreError, StoreErrorKind};
 use gw_types::Outcome;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, ETAG, EXPIRES, LAST_MODIFIED, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode};
 
 use crate::dates::system_time;
+use crate::guard::{BodyFault, BodyWatch};
 
 /// An error with a code that s3s need not know.
 pub(crate) fn coded(code: &str, status: StatusCode, message: impl Into<String>) -> S3Error {
@@ -99,6 +102,48 @@ fn sentence(error: &StoreError) -> String {
     .to_owned()
 }
 
+/// The body has another length than was declared.
+pub(crate) fn incomplete() -> S3Error {
+    S3Error::with_message(
+        S3ErrorCode::IncompleteBody,
+        "You did not provide the number of bytes specified by the Content-Length HTTP header",
+    )
+}
+
+/// Why a body broke off. Our own fault stands in the watch; the types of s3s 0.14.1's are private,
+/// so they are told apart by what they print.
+pub(crate) fn from_body(error: &s3s::StdError, extensions: &Extensions) -> S3Error {
+    let watched = extensions.get::<Arc<BodyWatch>>().and_then(|watch| watch.fault());
+    let printed = error.to_string();
+    let bad = |code: &str, message: &str| coded(code, StatusCode::BAD_REQUEST, message);
+    match watched {
+        Some(BodyFault::Incomplete | BodyFault::TooLong | BodyFault::Broken) => incomplete(),
+        Some(BodyFault::TooSlow) => bad(
+            "RequestTimeout",
+            "Your socket connection to the server was not read from or written to within the timeout period.",
+        ),
+        Some(BodyFault::ChunkTooLarge) => bad(
+            "InvalidRequest",
+            "A signed chunk is larger than this gateway accepts; use chunks of at most 16 MiB.",
+        ),
+        Some(BodyFault::Malformed) => {
+            bad("InvalidRequest", "The frames of the aws-chunked body cannot be read.")
+        }
+        None if printed.contains("Sha256Mismatch") => bad(
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        ),
+        None if printed.contains("SignatureMismatch") => S3Error::with_message(
+            S3ErrorCode::SignatureDoesNotMatch,
+            "The signature of a chunk or trailer does not match the signature we calculated.",
+        ),
+        None if printed.contains("FormatError") || printed.contains("Too") => {
+            bad("InvalidRequest", "The frames of the aws-chunked body cannot be read.")
+        }
+        None => incomplete(),
+    }
+}
+
 /// Headers that go with an error.
 fn headers_of(error: &StoreError, status: StatusCode) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -175,7 +220,10 @@ mod tests {
         assert_eq!(answer.headers().unwrap()["last-modified"], "Thu, 01 Jan 1970 00:00:00 GMT");
 
         let answer = from_store(StoreErrorKind::StagingFull.into());
-        assert_eq!((answer.code().as_str(), answer.status_code()), ("SlowDown", Some(StatusCode::SERVICE_UNAVAILABLE)));
+        assert_eq!(
+            (answer.code().as_str(), answer.status_code()),
+            ("SlowDown", Some(StatusCode::SERVICE_UNAVAILABLE))
+        );
         assert_eq!(answer.headers().unwrap()["retry-after"], "1");
     }
 

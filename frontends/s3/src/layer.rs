@@ -9,7 +9,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SERVER, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -18,7 +18,7 @@ use s3s::Body;
 use s3s::service::S3Service;
 
 use crate::config::S3Config;
-use crate::guard::{self, BodyWatch, Framer, Intake, Pace, Regions};
+use crate::guard::{self, BodyWatch, Framer, Intake, Linger, Pace, Regions};
 use crate::metrics::S3Metrics;
 use crate::refusal::{Names, Refusal, dress};
 use crate::socket::{Activity, Busy};
@@ -80,11 +80,15 @@ impl Layer {
         let head_only = parts.method == Method::HEAD;
         let regions = Regions(&self.config.regions);
         let response = match guard::examine(&parts, &regions, &self.config.limits) {
-            Err(refusal) => refusal.answer(&names),
+            Err(refusal) => {
+                drop(self.intake(body, None, watch, waits_to_be_asked(&parts)));
+                refusal.answer()
+            }
             Ok(examined) => {
+                let waits = waits_to_be_asked(&parts);
                 parts.extensions.insert(note);
                 parts.extensions.insert(Arc::clone(&watch));
-                let body = self.intake(body, examined.framing, watch);
+                let body = self.intake(body, examined.framing, watch, waits);
                 self.dispatch(Request::from_parts(parts, body), &names).await
             }
         };
@@ -112,14 +116,22 @@ impl Layer {
         }
     }
 
-    fn intake(&self, body: Incoming, framing: Option<(guard::Mode, u64)>, watch: Arc<BodyWatch>) -> Body {
+    fn intake(
+        &self,
+        body: Incoming,
+        framing: Option<(guard::Mode, u64)>,
+        watch: Arc<BodyWatch>,
+        waits_to_be_asked: bool,
+    ) -> Body {
         if body.is_end_stream() && framing.is_none() {
             return Body::empty();
         }
         let limits = &self.config.limits;
         let pace = Pace { grace: limits.body_grace, bytes_per_second_min: limits.body_bytes_per_second_min };
         let framer = framing.map(|(mode, declared)| Framer::new(mode, declared));
-        Body::http_body(Intake::new(body, framer, pace, watch))
+        let intake = Intake::new(body, framer, pace, watch);
+        let linger = Linger { bytes_max: limits.linger_bytes_max, timeout: limits.linger_timeout };
+        Body::http_body(if waits_to_be_asked { intake } else { intake.lingering(linger) })
     }
 
     async fn dispatch(&self, request: Request<Body>, names: &Names<'_>) -> Response<Body> {
@@ -130,7 +142,7 @@ impl Layer {
                 "InternalError",
                 "We encountered an internal error. Please try again.",
             )
-            .answer(names)
+            .answer()
         })
     }
 
@@ -169,6 +181,11 @@ impl Layer {
         }
         response.map(|body| Outgoing::new(body, trail, busy, head_only))
     }
+}
+
+/// Whether the client sends its body only after `100 Continue`.
+fn waits_to_be_asked(parts: &Parts) -> bool {
+    parts.headers.contains_key(EXPECT)
 }
 
 const _: () = {

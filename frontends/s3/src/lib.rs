@@ -25,6 +25,7 @@
 mod config;
 mod dates;
 mod digest;
+mod document;
 mod errors;
 mod guard;
 mod layer;

@@ -90,7 +90,12 @@ impl S3Metrics {
         let mut out = String::with_capacity(4096);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let operations = self.operations.read();
-        family(&mut out, "cess_s3_requests_total", "counter", "Requests answered, by operation and status class.");
+        family(
+            &mut out,
+            "cess_s3_requests_total",
+            "counter",
+            "Requests answered, by operation and status class.",
+        );
         for (name, operation) in operations.iter() {
             for (class, counter) in CLASSES.iter().zip(&operation.classes) {
                 let count = read(counter);

@@ -29,8 +29,8 @@ impl Refusal {
     pub(crate) fn bad(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
-    /// The answer, complete but for the common headers.
-    pub(crate) fn answer(&self, names: &Names<'_>) -> Response<s3s::Body> {
+    /// The answer, as s3s would give it: not yet dressed.
+    pub(crate) fn answer(&self) -> Response<s3s::Body> {
         let mut text = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message>",
             self.code,
@@ -40,7 +40,6 @@ impl Refusal {
             // Writing to a String cannot fail.
             let _ = write!(text, "<Region>{}</Region>", escape(region));
         }
-        text.push_str(&names.elements());
         text.push_str("</Error>");
         let mut response = Response::new(s3s::Body::from(text));
         *response.status_mut() = self.status;
@@ -79,7 +78,8 @@ pub(crate) fn dress(document: &Bytes, names: &Names<'_>) -> Option<(Bytes, Strin
 
 /// Text in XML: the five entities, and nothing that XML 1.0 forbids.
 fn escape(text: &str) -> Cow<'_, str> {
-    let odd = |c: char| matches!(c, '<' | '>' | '&' | '"' | '\'') || (c < ' ' && !matches!(c, '\t' | '\n' | '\r'));
+    let odd =
+        |c: char| matches!(c, '<' | '>' | '&' | '"' | '\'') || (c < ' ' && !matches!(c, '\t' | '\n' | '\r'));
     if !text.contains(odd) {
         return Cow::Borrowed(text);
     }
@@ -112,7 +112,9 @@ mod tests {
         let (dressed, code) = dress(&document, &NAMES).unwrap();
         assert_eq!(code, "NoSuchKey");
         let text = String::from_utf8(dressed.to_vec()).unwrap();
-        assert!(text.ends_with("<Resource>/b/&lt;k&gt;</Resource><RequestId>R1</RequestId><HostId>H1</HostId></Error>"));
+        assert!(text.ends_with(
+            "<Resource>/b/&lt;k&gt;</Resource><RequestId>R1</RequestId><HostId>H1</HostId></Error>"
+        ));
         assert!(dress(&Bytes::from_static(b"<ListBucketResult/>"), &NAMES).is_none());
     }
 
@@ -120,7 +122,7 @@ mod tests {
     fn a_refusal_names_the_region_to_use() {
         let mut refusal = Refusal::bad("AuthorizationHeaderMalformed", "wrong");
         refusal.region = Some("cess-1".to_owned());
-        let body = refusal.answer(&NAMES).into_body().bytes().unwrap();
+        let body = refusal.answer().into_body().bytes().unwrap();
         assert!(String::from_utf8(body.to_vec()).unwrap().contains("<Region>cess-1</Region>"));
     }
 

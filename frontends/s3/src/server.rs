@@ -52,7 +52,10 @@ impl S3Server {
     /// When the address cannot be bound, no region is given, or the system has no randomness.
     pub async fn bind(config: S3Config, store: impl Into<Arc<Store>>) -> io::Result<RunningS3> {
         if config.regions.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "an S3 frontend needs at least one region"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an S3 frontend needs at least one region",
+            ));
         }
         let listener = TcpListener::bind(config.listen).await?;
         let local_addr = listener.local_addr()?;
@@ -99,7 +102,8 @@ fn services(config: &S3Config, store: Arc<Store>) -> S3Service {
     let mut own = s3s::config::S3Config::default();
     own.xml_max_body_size = config.limits.xml_bytes_max;
     own.post_object_max_file_size = FORM_BYTES_MAX;
-    own.presigned_url_max_skew_time_secs = u32::try_from(config.limits.clock_skew.as_secs()).unwrap_or(u32::MAX);
+    own.presigned_url_max_skew_time_secs =
+        u32::try_from(config.limits.clock_skew.as_secs()).unwrap_or(u32::MAX);
     let own = Arc::new(StaticConfigProvider::new(Arc::new(own)));
 
     let mut inner = S3ServiceBuilder::new(Operations::new(Arc::clone(&store), config));
@@ -112,7 +116,12 @@ fn services(config: &S3Config, store: Arc<Store>) -> S3Service {
     outer.set_config(own);
     outer.set_auth(StoreAuth(Arc::clone(&store)));
     outer.set_host(Domains::new(&config.base_domains));
-    outer.set_route(Gate { store, inner: inner.build(), xml_bytes_max: config.limits.xml_bytes_max });
+    outer.set_route(Gate {
+        store,
+        inner: inner.build(),
+        domains: Domains::new(&config.base_domains),
+        xml_bytes_max: config.limits.xml_bytes_max,
+    });
     outer.build()
 }
 

@@ -197,8 +197,11 @@ mod tests {
 
     use super::{Activity, Busy, Patience, PatientSocket};
 
-    const PATIENCE: Patience =
-        Patience { head: Duration::from_secs(10), idle: Duration::from_secs(75), stall: Duration::from_secs(60) };
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        stall: Duration::from_secs(60),
+    };
 
     #[tokio::test(start_paused = true)]
     async fn silence_and_slow_heads_end_work_does_not() {

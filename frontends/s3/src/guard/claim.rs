@@ -33,13 +33,16 @@ pub(crate) struct Regions<'a>(pub(crate) &'a [String]);
 impl Regions<'_> {
     fn check(&self, scope: &Scope<'_>, from: Signed) -> Result<(), Refusal> {
         let (code, what) = match from {
-            Signed::Query => ("AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter"),
+            Signed::Query => {
+                ("AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter")
+            }
             Signed::Header | Signed::Not => {
                 ("AuthorizationHeaderMalformed", "The authorization header is malformed")
             }
         };
         if scope.service != "s3" {
-            let message = format!("{what}; incorrect service \"{}\". This endpoint belongs to \"s3\".", scope.service);
+            let message =
+                format!("{what}; incorrect service \"{}\". This endpoint belongs to \"s3\".", scope.service);
             return Err(Refusal::bad(code, message));
         }
         if self.0.iter().any(|region| region == scope.region) {
@@ -72,12 +75,17 @@ impl<'a> Scope<'a> {
 }
 
 /// Checks the form of a request's credentials.
-pub(crate) fn examine(headers: &HeaderMap, query: Option<&str>, regions: &Regions<'_>) -> Result<Signed, Refusal> {
+pub(crate) fn examine(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    regions: &Regions<'_>,
+) -> Result<Signed, Refusal> {
     let query = Query::read(query.unwrap_or_default());
     if query.has("Signature") || query.has("AWSAccessKeyId") {
         return Err(version_2());
     }
-    let signed_by_query = query.has("X-Amz-Signature") || query.has("X-Amz-Algorithm") || query.has("X-Amz-Credential");
+    let signed_by_query =
+        query.has("X-Amz-Signature") || query.has("X-Amz-Algorithm") || query.has("X-Amz-Credential");
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let (Some(line), others) = (lines.next(), lines.count()) else {
         return if signed_by_query { presigned(headers, &query, regions) } else { Ok(Signed::Not) };
@@ -112,7 +120,9 @@ fn by_header(headers: &HeaderMap, rest: &str, regions: &Regions<'_>) -> Result<S
             return Err(malformed());
         }
     }
-    let (Some(credential), Some(signed), Some(_)) = (credential, signed, signature) else { return Err(malformed()) };
+    let (Some(credential), Some(signed), Some(_)) = (credential, signed, signature) else {
+        return Err(malformed());
+    };
     let scope = Scope::parse(credential).ok_or_else(malformed)?;
     regions.check(&scope, Signed::Header)?;
     refuse_session_token(headers.contains_key("x-amz-security-token"))?;
@@ -166,7 +176,10 @@ fn presigned(headers: &HeaderMap, query: &Query, regions: &Regions<'_>) -> Resul
 fn covered(headers: &HeaderMap, signed: &str, exempt: &[&str]) -> Result<(), Refusal> {
     let signed: Vec<&str> = signed.split(';').collect();
     if !signed.contains(&"host") {
-        return Err(Refusal::bad("AuthorizationHeaderMalformed", "'Host' must be a 'SignedHeader' in the AWS Authorization."));
+        return Err(Refusal::bad(
+            "AuthorizationHeaderMalformed",
+            "'Host' must be a 'SignedHeader' in the AWS Authorization.",
+        ));
     }
     for name in headers.keys().map(http::HeaderName::as_str) {
         if name.starts_with("x-amz-") && !signed.contains(&name) && !exempt.contains(&name) {
@@ -256,7 +269,8 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let regions = ["cess-1".to_owned(), "us-east-1".to_owned()];
-        examine(&map, Some(query), &Regions(&regions)).map_err(|refusal| (refusal.code, refusal.message.into_owned()))
+        examine(&map, Some(query), &Regions(&regions))
+            .map_err(|refusal| (refusal.code, refusal.message.into_owned()))
     }
 
     fn code(headers: &[(&'static str, &str)], query: &str) -> &'static str {
@@ -273,7 +287,10 @@ mod tests {
     #[test]
     fn the_two_right_forms_pass() {
         assert_eq!(check(&[("authorization", GOOD), ("x-amz-date", "d")], "list-type=2"), Ok(Signed::Header));
-        assert_eq!(check(&[], &query("AK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request", "604800")), Ok(Signed::Query));
+        assert_eq!(
+            check(&[], &query("AK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request", "604800")),
+            Ok(Signed::Query)
+        );
         assert_eq!(check(&[], "prefix=a"), Ok(Signed::Not));
     }
 
@@ -287,7 +304,10 @@ mod tests {
         ] {
             let (code, message) = check(&headers, query).unwrap_err();
             assert_eq!(code, "InvalidRequest");
-            assert!(message.contains("set region cess-1") && message.contains("signature_version=s3v4"), "{message}");
+            assert!(
+                message.contains("set region cess-1") && message.contains("signature_version=s3v4"),
+                "{message}"
+            );
         }
     }
 
@@ -327,12 +347,19 @@ mod tests {
         assert_eq!(code(&extra, ""), "AccessDenied");
         assert_eq!(code(&[("authorization", GOOD)], ""), "SignatureDoesNotMatch");
         let no_host = GOOD.replace("host;", "");
-        assert_eq!(code(&[("authorization", &no_host), ("x-amz-date", "d")], ""), "AuthorizationHeaderMalformed");
+        assert_eq!(
+            code(&[("authorization", &no_host), ("x-amz-date", "d")], ""),
+            "AuthorizationHeaderMalformed"
+        );
     }
 
     #[test]
     fn nonsense_is_malformed_not_a_panic() {
-        for line in ["AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA256 Credential", "AWS4-HMAC-SHA256 Credential=a/b,SignedHeaders=host,Signature=x"] {
+        for line in [
+            "AWS4-HMAC-SHA256 ",
+            "AWS4-HMAC-SHA256 Credential",
+            "AWS4-HMAC-SHA256 Credential=a/b,SignedHeaders=host,Signature=x",
+        ] {
             assert!(check(&[("authorization", line)], "").is_err(), "{line}");
         }
     }

@@ -107,7 +107,11 @@ impl Framer {
 
     /// The body has ended: was it whole?
     pub(crate) fn finish(&self) -> Result<(), BodyFault> {
-        if matches!(self.state, State::Trailers) && self.seen == self.declared { Ok(()) } else { Err(BodyFault::Incomplete) }
+        if matches!(self.state, State::Trailers) && self.seen == self.declared {
+            Ok(())
+        } else {
+            Err(BodyFault::Incomplete)
+        }
     }
 
     fn read_size(&mut self, rest: &mut Bytes, out: &mut VecDeque<Bytes>) -> Result<(), BodyFault> {

@@ -5,6 +5,11 @@
 //! not ask is not: a slow disk of ours never looks like a slow client. s3s wraps the errors of the
 //! body it reads in private types without a source, so the fault is also left in a [`BodyWatch`],
 //! where the operation finds it.
+//!
+//! A refusal often comes while the client is still sending. Closing the socket then would reset the
+//! connection and the client would see that instead of the error. So a body that is given up is read
+//! on for a while, by a task of its own with a maximum of bytes and time, and thrown away. A client
+//! that waits for `100 Continue` and has sent nothing is spared that.
 
 use std::collections::VecDeque;
 use std::future::Future as _;
@@ -53,9 +58,18 @@ impl Pace {
     }
 }
 
+/// How a body that is given up is read to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linger {
+    pub(crate) bytes_max: u64,
+    pub(crate) timeout: Duration,
+}
+
 /// A request body under watch. `B` is hyper's.
-pub(crate) struct Intake<B> {
-    inner: B,
+pub(crate) struct Intake<B: Body<Data = Bytes> + Send + Unpin + 'static> {
+    /// `None` once it has ended.
+    inner: Option<B>,
+    linger: Option<Linger>,
     watch: Arc<BodyWatch>,
     framer: Option<Framer>,
     ready: VecDeque<Bytes>,
@@ -64,13 +78,13 @@ pub(crate) struct Intake<B> {
     waited: Duration,
     waiting_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    ended: bool,
 }
 
-impl<B> Intake<B> {
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Intake<B> {
     pub(crate) fn new(inner: B, framer: Option<Framer>, pace: Pace, watch: Arc<BodyWatch>) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
+            linger: None,
             watch,
             framer,
             ready: VecDeque::new(),
@@ -78,13 +92,20 @@ impl<B> Intake<B> {
             waited: Duration::ZERO,
             waiting_since: None,
             timer: None,
-            ended: false,
         }
     }
 
+    /// Reads on for a while when it is given up.
+    pub(crate) fn lingering(mut self, linger: Linger) -> Self {
+        self.linger = Some(linger);
+        self
+    }
+
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
-        self.ended = true;
         self.ready.clear();
+        if matches!(fault, BodyFault::TooSlow | BodyFault::Broken) {
+            self.inner = None;
+        }
         // Only the first fault counts; a second one changes nothing.
         let _ = self.watch.fault.set(fault);
         Poll::Ready(Some(Err(fault.into())))
@@ -114,23 +135,43 @@ impl<B> Intake<B> {
     }
 }
 
-impl<B> Body for Intake<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Drop for Intake<B> {
+    fn drop(&mut self) {
+        let (Some(inner), Some(linger)) = (self.inner.take(), self.linger) else { return };
+        if let (false, Ok(runtime)) = (inner.is_end_stream(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(tokio::time::timeout(linger.timeout, throw_away(inner, linger.bytes_max)));
+        }
+    }
+}
+
+async fn throw_away<B: Body<Data = Bytes> + Unpin>(mut body: B, mut bytes_left: u64) {
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+        match bytes_left.checked_sub(len) {
+            Some(left) => bytes_left = left,
+            None => return,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Body for Intake<B> {
     type Data = Bytes;
     type Error = s3s::StdError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         loop {
             if let Some(bytes) = this.ready.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            if this.ended {
+            if this.watch.fault().is_some() {
                 return Poll::Ready(None);
             }
-            let polled = Pin::new(&mut this.inner).poll_frame(cx);
+            let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+            let polled = Pin::new(inner).poll_frame(cx);
             if polled.is_pending() {
                 ready!(this.poll_too_slow(cx));
                 return this.fail(BodyFault::TooSlow);
@@ -153,7 +194,7 @@ where
                 // hyper's error for a body cut short; it says nothing more that a client could use.
                 Some(Err(_)) => return this.fail(BodyFault::Broken),
                 None => {
-                    this.ended = true;
+                    this.inner = None;
                     if let Some(Err(fault)) = this.framer.as_ref().map(Framer::finish) {
                         return this.fail(fault);
                     }
@@ -163,11 +204,15 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty() && (self.ended || (self.framer.is_none() && self.inner.is_end_stream()))
+        let drained = self.inner.as_ref().is_none_or(|inner| self.framer.is_none() && inner.is_end_stream());
+        self.ready.is_empty() && drained
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.framer.is_some() { SizeHint::default() } else { self.inner.size_hint() }
+        match &self.inner {
+            Some(inner) if self.framer.is_none() => inner.size_hint(),
+            _ => SizeHint::default(),
+        }
     }
 }
 
@@ -184,7 +229,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use tokio::time::{Instant, Sleep};
 
-    use super::{BodyFault, BodyWatch, Framer, Intake, Pace};
+    use super::{BodyFault, BodyWatch, Framer, Intake, Linger, Pace};
     use crate::guard::Mode;
 
     /// Gives a byte string each time its delay has passed.
@@ -239,6 +284,31 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(60)).await;
         }
         assert_eq!(watch.fault(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_given_up_is_read_on_within_its_limits() {
+        for (count, bytes_max, left) in [(5, 100, 0), (50, 10, 39)] {
+            let rest = Arc::new(std::sync::Mutex::new(drip(0, count)));
+            let linger = Linger { bytes_max, timeout: Duration::from_secs(5) };
+            drop(Intake::new(Shared(Arc::clone(&rest)), None, PACE, Arc::default()).lingering(linger));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(rest.lock().unwrap().left.len(), left);
+        }
+    }
+
+    /// Shows what of a body is left after it was dropped.
+    struct Shared(Arc<std::sync::Mutex<Drip>>);
+
+    impl Body for Shared {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Pin::new(&mut *self.0.lock().unwrap()).poll_frame(cx)
+        }
     }
 
     #[tokio::test(start_paused = true)]

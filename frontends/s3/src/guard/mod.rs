@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub(crate) use claim::{Regions, Signed};
 pub(crate) use framing::{Framer, Mode};
-pub(crate) use intake::{BodyWatch, Intake, Pace};
+pub(crate) use intake::{BodyWatch, Intake, Linger, Pace};
 
 use crate::config::Limits;
 use crate::refusal::Refusal;
@@ -80,7 +80,10 @@ pub(crate) fn examine(parts: &Parts, regions: &Regions<'_>, limits: &Limits) -> 
         None => number(&parts.headers, CONTENT_LENGTH.as_str())?,
     };
     if len.is_some_and(|len| len > limits.put_bytes_max) {
-        return Err(Refusal::bad("EntityTooLarge", "Your proposed upload exceeds the maximum allowed object size."));
+        return Err(Refusal::bad(
+            "EntityTooLarge",
+            "Your proposed upload exceeds the maximum allowed object size.",
+        ));
     }
     Ok(Examined { signed, framing })
 }
@@ -93,7 +96,10 @@ fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Refusal> {
     Err(Refusal::new(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "RequestHeaderSectionTooLarge",
-        format!("Your request header section exceeds the maximum allowed size of {} bytes.", limits.header_bytes_max),
+        format!(
+            "Your request header section exceeds the maximum allowed size of {} bytes.",
+            limits.header_bytes_max
+        ),
     ))
 }
 
@@ -209,15 +215,24 @@ mod tests {
         assert_eq!(check("PUT", "/b/k", &whole), Ok(good));
         assert_eq!(check("PUT", "/b/k", &[("host", "a"), stream, len]), Err("InvalidRequest"));
         let without = AUTH.replace(";x-amz-decoded-content-length", "");
-        assert_eq!(check("PUT", "/b/k", &[("host", "a"), ("authorization", &without), stream]), Err("MissingContentLength"));
+        assert_eq!(
+            check("PUT", "/b/k", &[("host", "a"), ("authorization", &without), stream]),
+            Err("MissingContentLength")
+        );
         let odd = [("host", "a"), ("authorization", AUTH), stream, ("x-amz-decoded-content-length", "-5")];
         assert_eq!(check("PUT", "/b/k", &odd), Err("InvalidArgument"));
     }
 
     #[test]
     fn bodies_and_heads_have_a_maximum() {
-        assert_eq!(check("PUT", "/b/k", &[("host", "a"), ("content-length", "5368709121")]), Err("EntityTooLarge"));
+        assert_eq!(
+            check("PUT", "/b/k", &[("host", "a"), ("content-length", "5368709121")]),
+            Err("EntityTooLarge")
+        );
         let long = "x".repeat(17_000);
-        assert_eq!(check("GET", "/", &[("host", "a"), ("x-long", &long)]), Err("RequestHeaderSectionTooLarge"));
+        assert_eq!(
+            check("GET", "/", &[("host", "a"), ("x-long", &long)]),
+            Err("RequestHeaderSectionTooLarge")
+        );
     }
 }

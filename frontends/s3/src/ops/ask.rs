@@ -5,15 +5,16 @@
 //! encryption keys, locks, tags and public ACLs that this gateway does not have are refused.
 
 use gw_store::{
-    ByteRange, ContentHeaders, EtagMatch, ObjectAttributes, ReadConditions, StorageClass, VersionId, WriteConditions,
+    ByteRange, ContentHeaders, EtagMatch, ObjectAttributes, ReadConditions, StorageClass, VersionId,
+    WriteConditions,
 };
 use gw_types::{Authenticated, BucketName, Level, ObjectKey, Timestamp};
 use http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use s3s::dto::Metadata;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::errors::{coded, from_store};
 use crate::dates::parse_http_date;
+use crate::errors::{coded, from_store};
 use crate::verify::AsSent;
 
 /// Our own header: at which level a write is answered (`staged`, `dispersed`, `finalized`).
@@ -53,7 +54,8 @@ impl<'a> Ask<'a> {
 
     /// All lines of a header that is a list.
     fn tags(&self, name: &HeaderName) -> Option<EtagMatch> {
-        let lines: Vec<&str> = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        let lines: Vec<&str> =
+            self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
         (!lines.is_empty()).then(|| EtagMatch::parse(&lines.join(",")))
     }
 
@@ -83,9 +85,9 @@ impl<'a> Ask<'a> {
 
     /// If-* of PUT, COPY, CompleteMultipartUpload and DELETE.
     pub(crate) fn write_conditions(&self) -> S3Result<WriteConditions> {
-        let size = self.text("x-amz-if-match-size")?.map(|text| {
-            text.parse().map_err(|_| argument("The header x-amz-if-match-size is no number."))
-        });
+        let size = self
+            .text("x-amz-if-match-size")?
+            .map(|text| text.parse().map_err(|_| argument("The header x-amz-if-match-size is no number.")));
         Ok(WriteConditions {
             if_match: self.tags(&header::IF_MATCH),
             if_none_match: self.tags(&header::IF_NONE_MATCH),
@@ -117,7 +119,9 @@ impl<'a> Ask<'a> {
 
     /// Whether the client wants to see checksums.
     pub(crate) fn wants_checksums(&self) -> bool {
-        self.headers.get("x-amz-checksum-mode").is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"))
+        self.headers
+            .get("x-amz-checksum-mode")
+            .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"))
     }
 
     /// The level at which to answer; `None`: as the bucket says.
@@ -146,7 +150,12 @@ impl<'a> Ask<'a> {
         };
         let mut user_metadata: Vec<(String, String)> = metadata.into_iter().flatten().collect();
         user_metadata.sort();
-        Ok(ObjectAttributes { headers, user_metadata, storage_class: self.storage_class()?, documents: Vec::new() })
+        Ok(ObjectAttributes {
+            headers,
+            user_metadata,
+            storage_class: self.storage_class()?,
+            documents: Vec::new(),
+        })
     }
 
     /// The class asked for, or STANDARD.
@@ -154,7 +163,10 @@ impl<'a> Ask<'a> {
         match self.text("x-amz-storage-class")? {
             None => Ok(StorageClass::default()),
             Some(word) => StorageClass::parse(word).ok_or_else(|| {
-                S3Error::with_message(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid")
+                S3Error::with_message(
+                    S3ErrorCode::InvalidStorageClass,
+                    "The storage class you specified is not valid",
+                )
             }),
         }
     }
@@ -172,7 +184,9 @@ impl<'a> Ask<'a> {
                 name if name.starts_with("x-amz-server-side-encryption-customer")
                     || name.starts_with("x-amz-copy-source-server-side-encryption") =>
                 {
-                    not_implemented("Server-side encryption with customer-provided keys (SSE-C) is not supported.")
+                    not_implemented(
+                        "Server-side encryption with customer-provided keys (SSE-C) is not supported.",
+                    )
                 }
                 name if name.starts_with("x-amz-object-lock-") => S3Error::with_message(
                     S3ErrorCode::InvalidRequest,
@@ -220,13 +234,15 @@ pub(crate) fn not_implemented(message: &'static str) -> S3Error {
 
 /// A bucket's name.
 pub(crate) fn bucket(name: &str) -> S3Result<BucketName> {
-    BucketName::new(name)
-        .map_err(|_| S3Error::with_message(S3ErrorCode::InvalidBucketName, "The specified bucket is not valid."))
+    BucketName::new(name).map_err(|_| {
+        S3Error::with_message(S3ErrorCode::InvalidBucketName, "The specified bucket is not valid.")
+    })
 }
 
 /// An object's key.
 pub(crate) fn key(key: String) -> S3Result<ObjectKey> {
-    ObjectKey::new(key).map_err(|_| S3Error::with_message(S3ErrorCode::KeyTooLongError, "Your key is too long"))
+    ObjectKey::new(key)
+        .map_err(|_| S3Error::with_message(S3ErrorCode::KeyTooLongError, "Your key is too long"))
 }
 
 /// A version id, where one is given.
@@ -339,7 +355,8 @@ mod tests {
 
     #[test]
     fn headers_are_kept_as_text_and_aws_chunked_is_not() {
-        let extensions = with(&[("expires", "0"), ("content-encoding", "aws-chunked, gzip"), ("content-type", "a/b")]);
+        let extensions =
+            with(&[("expires", "0"), ("content-encoding", "aws-chunked, gzip"), ("content-type", "a/b")]);
         let headers = Ask::of(&extensions).unwrap().attributes(None).unwrap().headers;
         assert_eq!(headers.expires.as_deref(), Some("0"));
         assert_eq!(headers.content_encoding.as_deref(), Some("gzip"));

@@ -22,7 +22,12 @@ const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region")
 
 impl Operations {
     /// `x-amz-expected-bucket-owner`: a bucket of somebody else is refused.
-    pub(super) async fn expect_owner(&self, ask: &Ask<'_>, bucket: &BucketName, expected: Option<&str>) -> S3Result<()> {
+    pub(super) async fn expect_owner(
+        &self,
+        ask: &Ask<'_>,
+        bucket: &BucketName,
+        expected: Option<&str>,
+    ) -> S3Result<()> {
         let Some(expected) = expected else { return Ok(()) };
         let info = self.store.bucket_head(ask.who, bucket).await.map_err(from_store)?;
         if info.owner == expected {
@@ -52,7 +57,12 @@ impl Operations {
     }
 
     /// A setting whose default every bucket here has.
-    pub(super) async fn settled<T, O>(&self, request: &S3Request<T>, name: &str, output: O) -> S3Result<S3Response<O>> {
+    pub(super) async fn settled<T, O>(
+        &self,
+        request: &S3Request<T>,
+        name: &str,
+        output: O,
+    ) -> S3Result<S3Response<O>> {
         let ask = Ask::of(&request.extensions)?;
         self.look(&ask, name, ask.text("x-amz-expected-bucket-owner")?).await?;
         Ok(S3Response::new(output))
@@ -74,8 +84,11 @@ impl Operations {
         let after = input.continuation_token.map(|token| {
             BucketName::new(token).map_err(|_| argument("The continuation token provided is incorrect"))
         });
-        let asked =
-            BucketListRequest { prefix: input.prefix.clone().unwrap_or_default(), after: after.transpose()?, max };
+        let asked = BucketListRequest {
+            prefix: input.prefix.clone().unwrap_or_default(),
+            after: after.transpose()?,
+            max,
+        };
         let page = self.store.bucket_list(ask.who, asked).await.map_err(from_store)?;
         let region = self.region();
         let buckets = page.buckets.into_iter().map(|info| dto::Bucket {
@@ -112,7 +125,10 @@ impl Operations {
             return Err(coded(
                 "InvalidLocationConstraint",
                 StatusCode::BAD_REQUEST,
-                format!("The specified location-constraint is not valid; this endpoint has: {}", self.regions.join(", ")),
+                format!(
+                    "The specified location-constraint is not valid; this endpoint has: {}",
+                    self.regions.join(", ")
+                ),
             ));
         }
         let settings = BucketSettings { region, ..BucketSettings::default() };
@@ -130,7 +146,7 @@ impl Operations {
         let bucket = bucket(&input.bucket)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         self.store.bucket_delete(ask.who, &bucket).await.map_err(from_store)?;
-        Ok(S3Response::with_status(dto::DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
+        Ok(S3Response::new(dto::DeleteBucketOutput::default()))
     }
 
     pub(super) async fn find_bucket(
@@ -157,7 +173,8 @@ impl Operations {
         let info = self.look(&ask, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
         let region = region_of(&info, self.region());
         // AWS answers an empty constraint for us-east-1, and clients expect it.
-        let constraint = (region != "us-east-1").then(|| dto::BucketLocationConstraint::from(region.to_owned()));
+        let constraint =
+            (region != "us-east-1").then(|| dto::BucketLocationConstraint::from(region.to_owned()));
         Ok(S3Response::new(dto::GetBucketLocationOutput { location_constraint: constraint }))
     }
 

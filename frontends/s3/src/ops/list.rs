@@ -113,7 +113,9 @@ impl Operations {
             next_marker: next.map(|next| names.show(next)),
             delimiter: delimiter.map(|delimiter| names.show(delimiter)),
             encoding_type: names.echo(),
-            contents: Some(page.entries.into_iter().map(|entry| names.object(entry, Some(&bucket_owner))).collect()),
+            contents: Some(
+                page.entries.into_iter().map(|entry| names.object(entry, Some(&bucket_owner))).collect(),
+            ),
             common_prefixes: Some(names.prefixes(page.common_prefixes)),
             ..Default::default()
         }))
@@ -238,7 +240,8 @@ impl Operations {
         let prefix = input.prefix.unwrap_or_default();
         let key_marker = input.key_marker.filter(|marker| !marker.is_empty());
         // Without a key marker AWS ignores the upload marker.
-        let upload_marker = input.upload_id_marker.filter(|marker| !marker.is_empty() && key_marker.is_some());
+        let upload_marker =
+            input.upload_id_marker.filter(|marker| !marker.is_empty() && key_marker.is_some());
         let asked = UploadListRequest {
             bucket: bucket.clone(),
             prefix: prefix.clone(),
@@ -259,11 +262,19 @@ impl Operations {
                 key: Some(names.show(entry.key.into())),
                 upload_id: Some(entry.upload.upload_id.to_string()),
                 initiated: Some(to_s3(entry.upload.created)),
-                initiator: Some(dto::Initiator { display_name: Some(initiator.clone()), id: Some(initiator) }),
+                initiator: Some(dto::Initiator {
+                    display_name: Some(initiator.clone()),
+                    id: Some(initiator),
+                }),
                 owner: Some(owner(&bucket_owner)),
-                storage_class: Some(dto::StorageClass::from_static(entry.upload.attributes.storage_class.as_str())),
+                storage_class: Some(dto::StorageClass::from_static(
+                    entry.upload.attributes.storage_class.as_str(),
+                )),
                 checksum_algorithm: entry.upload.checksum.map(|(algorithm, _)| algorithm_dto(algorithm)),
-                checksum_type: entry.upload.checksum.map(|(_, kind)| dto::ChecksumType::from_static(kind_word(kind))),
+                checksum_type: entry
+                    .upload
+                    .checksum
+                    .map(|(_, kind)| dto::ChecksumType::from_static(kind_word(kind))),
             }
         });
         Ok(S3Response::new(dto::ListMultipartUploadsOutput {

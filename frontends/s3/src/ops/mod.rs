@@ -151,7 +151,10 @@ operations! {
 }
 
 impl Operations {
-    async fn show_object_acl(&self, request: S3Request<dto::GetObjectAclInput>) -> Answer<dto::GetObjectAclOutput> {
+    async fn show_object_acl(
+        &self,
+        request: S3Request<dto::GetObjectAclInput>,
+    ) -> Answer<dto::GetObjectAclOutput> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
         self.require_object(&ask, &input.bucket, input.key, input.version_id.as_deref()).await?;

@@ -6,8 +6,8 @@
 //! which follows from the parts' CRCs and lengths without reading a byte.
 
 use gw_store::{
-    Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart, Etag, PartInfo,
-    PartNumber, StoreError, StoreErrorKind, StoreResult, UploadId, UploadOptions,
+    Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart, Etag,
+    PartInfo, PartNumber, StoreError, StoreErrorKind, StoreResult, UploadId, UploadOptions,
 };
 use http::HeaderMap;
 use s3s::dto;
@@ -43,7 +43,9 @@ fn announced(ask: &Ask<'_>) -> S3Result<Option<(ChecksumAlgorithm, ChecksumKind)
     let Some(algorithm) = named else {
         return match kind {
             None => Ok(None),
-            Some(_) => Err(invalid("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")),
+            Some(_) => Err(invalid(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+            )),
         };
     };
     let linear = !matches!(algorithm, ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256);
@@ -110,7 +112,8 @@ impl Operations {
         let declared = declared_length(ask.headers())?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         // What was announced for the object is computed for a part that brings nothing of its own.
-        let page = self.store.upload_parts(ask.who, &bucket, &key, upload, None, 0).await.map_err(from_store)?;
+        let page =
+            self.store.upload_parts(ask.who, &bucket, &key, upload, None, 0).await.map_err(from_store)?;
         let announced = page.upload.checksum.map(|(algorithm, _)| algorithm);
         let promise = Promise::of_body(ask.headers(), announced.unwrap_or(ChecksumAlgorithm::Crc64Nvme))?;
         if let Some(expected) = announced.filter(|expected| *expected != promise.algorithm()) {
@@ -124,7 +127,8 @@ impl Operations {
         let mut writer = Writer::Part(writer.map_err(from_store)?);
         let verified = pump(input.body, promise, declared, &extensions, &mut writer).await?;
         let Writer::Part(writer) = writer else { return Err(S3ErrorCode::InternalError.into()) };
-        let finish = gw_store::FinishOptions { content_md5: verified.md5, checksums: vec![verified.checksum] };
+        let finish =
+            gw_store::FinishOptions { content_md5: verified.md5, checksums: vec![verified.checksum] };
         let outcome = writer.finish(finish).await.map_err(from_store)?;
         let mut output = dto::UploadPartOutput { e_tag: Some(etag(&outcome.etag)), ..Default::default() };
         show_checksums!(output, Shown::of(&outcome.checksums, None));
@@ -189,7 +193,9 @@ impl Operations {
             ));
         }
         let parts = parts.into_iter().map(complete_part).collect::<S3Result<Vec<_>>>()?;
-        let size = input.mpu_object_size.map(|size| u64::try_from(size).map_err(|_| argument("Size may not be negative.")));
+        let size = input
+            .mpu_object_size
+            .map(|size| u64::try_from(size).map_err(|_| argument("Size may not be negative.")));
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         // A retry of a completed upload finds no upload any more; the store then answers from memory.
         let announced = match self.store.upload_parts(ask.who, &bucket, &key, upload, None, 0).await {
@@ -213,8 +219,11 @@ impl Operations {
             size: size.transpose()?,
             combine: Some(combine(announced, kind, expected)),
         };
-        let outcome =
-            self.store.upload_complete(ask.who, &bucket, &key, upload, parts, options).await.map_err(from_store)?;
+        let outcome = self
+            .store
+            .upload_complete(ask.who, &bucket, &key, upload, parts, options)
+            .await
+            .map_err(from_store)?;
         let host = ask.text("host")?.unwrap_or_default();
         let mut output = dto::CompleteMultipartUploadOutput {
             location: Some(format!("http://{host}{}", uri.path())),
@@ -224,7 +233,8 @@ impl Operations {
             version_id: outcome.version_id.map(|version| version.to_string()),
             ..Default::default()
         };
-        output.checksum_type = show_checksums!(output, Shown::of(&outcome.checksums, part_count(&outcome.etag)));
+        output.checksum_type =
+            show_checksums!(output, Shown::of(&outcome.checksums, part_count(&outcome.etag)));
         Ok(S3Response::new(output))
     }
 
@@ -265,14 +275,22 @@ impl Operations {
             key: Some(key.to_string()),
             upload_id: Some(page.upload.upload_id.to_string()),
             checksum_algorithm: page.upload.checksum.map(|(algorithm, _)| algorithm_dto(algorithm)),
-            checksum_type: page.upload.checksum.map(|(_, kind)| dto::ChecksumType::from_static(kind_word(kind))),
+            checksum_type: page
+                .upload
+                .checksum
+                .map(|(_, kind)| dto::ChecksumType::from_static(kind_word(kind))),
             initiator: Some(dto::Initiator { display_name: Some(initiator.clone()), id: Some(initiator) }),
             owner: Some(owner(&bucket_owner)),
-            storage_class: Some(dto::StorageClass::from_static(page.upload.attributes.storage_class.as_str())),
+            storage_class: Some(dto::StorageClass::from_static(
+                page.upload.attributes.storage_class.as_str(),
+            )),
             is_truncated: Some(page.next.is_some()),
             max_parts: i32::try_from(max).ok(),
             part_number_marker: Some(marker),
-            next_part_number_marker: page.next.or(page.parts.last().map(|part| part.number)).map(|n| i32::from(n.get())),
+            next_part_number_marker: page
+                .next
+                .or(page.parts.last().map(|part| part.number))
+                .map(|n| i32::from(n.get())),
             parts: Some(page.parts.iter().map(shown_part).collect()),
             ..Default::default()
         }))
@@ -307,8 +325,9 @@ fn complete_part(part: dto::CompletedPart) -> S3Result<CompletePart> {
     let mut checksums = Vec::new();
     for (algorithm, text) in given {
         let Some(text) = text else { continue };
-        let value = digest::decode(algorithm, &text)
-            .ok_or_else(|| invalid(format!("Value for Checksum{} of a part is invalid.", digest::word(algorithm))))?;
+        let value = digest::decode(algorithm, &text).ok_or_else(|| {
+            invalid(format!("Value for Checksum{} of a part is invalid.", digest::word(algorithm)))
+        })?;
         checksums.push(Checksum { algorithm, kind: ChecksumKind::FullObject, value });
     }
     Ok(CompletePart {
@@ -325,7 +344,10 @@ fn expected_checksum(headers: &HeaderMap) -> S3Result<Option<(ChecksumAlgorithm,
         if name.as_str().starts_with("x-amz-checksum-") {
             let text = value.to_str().unwrap_or_default();
             let text = text.rsplit_once('-').map_or(text, |(digest, _)| digest);
-            plain.append(name, http::HeaderValue::from_str(text).map_err(|_| invalid("Invalid checksum header."))?);
+            plain.append(
+                name,
+                http::HeaderValue::from_str(text).map_err(|_| invalid("Invalid checksum header."))?,
+            );
         }
     }
     digest::checksum_header(&plain)
@@ -347,7 +369,10 @@ fn combine(
         {
             return Err(StoreError::new(
                 StoreErrorKind::BadDigest,
-                format!("The {} you specified did not match the calculated checksum.", digest::word(algorithm)),
+                format!(
+                    "The {} you specified did not match the calculated checksum.",
+                    digest::word(algorithm)
+                ),
             ));
         }
         Ok(made.into_iter().collect())
@@ -367,7 +392,11 @@ fn common(parts: &[PartInfo], kind: Option<ChecksumKind>) -> Option<(ChecksumAlg
 }
 
 /// `None` where a part has no such checksum (one copied from another object has none).
-fn over(parts: &[PartInfo], algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> StoreResult<Option<Checksum>> {
+fn over(
+    parts: &[PartInfo],
+    algorithm: ChecksumAlgorithm,
+    kind: ChecksumKind,
+) -> StoreResult<Option<Checksum>> {
     let mut values = Vec::with_capacity(parts.len());
     for part in parts {
         match find(&part.checksums, algorithm) {
@@ -381,7 +410,10 @@ fn over(parts: &[PartInfo], algorithm: ChecksumAlgorithm, kind: ChecksumKind) ->
             digest::of(algorithm, &joined)
         }
         ChecksumKind::FullObject => digest::join(algorithm, &values).ok_or_else(|| {
-            StoreError::new(StoreErrorKind::InvalidArgument, "this checksum algorithm has no full-object form")
+            StoreError::new(
+                StoreErrorKind::InvalidArgument,
+                "this checksum algorithm has no full-object form",
+            )
         })?,
     };
     Ok(Some(Checksum { algorithm, kind, value }))
@@ -400,7 +432,11 @@ mod tests {
             number: PartNumber::new(number).unwrap(),
             len: bytes.len() as u64,
             etag: Etag::Md5([0; 16]),
-            checksums: vec![Checksum { algorithm, kind: ChecksumKind::FullObject, value: digest::of(algorithm, bytes) }],
+            checksums: vec![Checksum {
+                algorithm,
+                kind: ChecksumKind::FullObject,
+                value: digest::of(algorithm, bytes),
+            }],
             last_modified: Timestamp(0),
         }
     }

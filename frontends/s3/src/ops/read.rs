@@ -22,8 +22,8 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, version};
 use super::shown::{Shown, etag, length, part_count, show_checksums};
-use crate::errors::{coded, from_store};
 use crate::dates::to_s3;
+use crate::errors::{coded, from_store};
 
 /// Content type of an object that came without one (AWS).
 const PLAIN: &str = "binary/octet-stream";
@@ -65,9 +65,15 @@ impl Chosen {
 
     fn part(info: &ObjectInfo, number: i32) -> S3Result<Self> {
         let index = usize::try_from(number).ok().filter(|number| (1..=10_000).contains(number));
-        let index = index.ok_or_else(|| argument("Part number must be an integer between 1 and 10000, inclusive"))? - 1;
+        let index = index
+            .ok_or_else(|| argument("Part number must be an integer between 1 and 10000, inclusive"))?
+            - 1;
         let range = info.part_range(index).ok_or_else(|| {
-            coded("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "The requested partnumber is not satisfiable")
+            coded(
+                "InvalidPartNumber",
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "The requested partnumber is not satisfiable",
+            )
         })?;
         let own = info.parts.get(index).map_or(&info.checksums, |part| &part.checksums);
         let count = i32::try_from(info.parts.len()).ok().filter(|count| *count > 0);
@@ -131,8 +137,11 @@ impl Operations {
         ask.refuse_customer_key()?;
         let bucket = bucket(&input.bucket)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
-        let options =
-            ReadOptions { version: version(input.version_id.as_deref())?, conditions: ask.read_conditions() };
+        let options = ReadOptions {
+            version: version(input.version_id.as_deref())?,
+            conditions: ask.read_conditions(),
+            parts: input.part_number.is_some(),
+        };
         let read = self.store.get(ask.who, &bucket, &key(input.key)?, options).await.map_err(from_store)?;
         let info = read.info();
         let chosen = Chosen::new(&ask, info, input.part_number)?;
@@ -144,8 +153,7 @@ impl Operations {
             output.body = Some(dto::StreamingBlob::new(body));
         }
         describe!(output, info, chosen);
-        let headers = raw_headers(info);
-        Ok(S3Response::with_headers(output, headers))
+        Ok(S3Response::with_headers(output, raw_headers(info)))
     }
 
     pub(super) async fn describe_object(
@@ -157,14 +165,16 @@ impl Operations {
         ask.refuse_customer_key()?;
         let bucket = bucket(&input.bucket)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
-        let options =
-            ReadOptions { version: version(input.version_id.as_deref())?, conditions: ask.read_conditions() };
+        let options = ReadOptions {
+            version: version(input.version_id.as_deref())?,
+            conditions: ask.read_conditions(),
+            parts: input.part_number.is_some(),
+        };
         let info = self.store.head(ask.who, &bucket, &key(input.key)?, options).await.map_err(from_store)?;
         let chosen = Chosen::new(&ask, &info, input.part_number)?;
         let mut output = dto::HeadObjectOutput::default();
         describe!(output, &info, chosen);
-        let headers = raw_headers(&info);
-        Ok(S3Response::with_headers(output, headers))
+        Ok(S3Response::with_headers(output, raw_headers(&info)))
     }
 
     pub(super) async fn object_attributes(
@@ -177,7 +187,8 @@ impl Operations {
         let wanted = Wanted::read(&ask)?;
         let bucket = bucket(&input.bucket)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
-        let options = ReadOptions { version: version(input.version_id.as_deref())?, ..ReadOptions::default() };
+        let version = version(input.version_id.as_deref())?;
+        let options = ReadOptions { version, parts: wanted.parts, ..ReadOptions::default() };
         let info = self.store.head(ask.who, &bucket, &key(input.key)?, options).await.map_err(from_store)?;
         let mut output = dto::GetObjectAttributesOutput {
             last_modified: Some(to_s3(info.last_modified)),
@@ -191,11 +202,13 @@ impl Operations {
             output.object_size = Some(length(info.size));
         }
         if wanted.class {
-            output.storage_class = Some(dto::StorageClass::from_static(info.attributes.storage_class.as_str()));
+            output.storage_class =
+                Some(dto::StorageClass::from_static(info.attributes.storage_class.as_str()));
         }
         if wanted.checksum && !info.checksums.is_empty() {
             let mut checksum = dto::Checksum::default();
-            checksum.checksum_type = show_checksums!(checksum, Shown::of(&info.checksums, part_count(&info.etag)));
+            checksum.checksum_type =
+                show_checksums!(checksum, Shown::of(&info.checksums, part_count(&info.etag)));
             output.checksum = Some(checksum);
         }
         if wanted.parts && !info.parts.is_empty() {
@@ -234,9 +247,15 @@ impl Wanted {
     }
 }
 
-fn page_of_parts(info: &ObjectInfo, after: Option<i32>, max: Option<i32>) -> S3Result<dto::GetObjectAttributesParts> {
+fn page_of_parts(
+    info: &ObjectInfo,
+    after: Option<i32>,
+    max: Option<i32>,
+) -> S3Result<dto::GetObjectAttributesParts> {
     let after = after.unwrap_or(0).max(0);
-    let max = usize::try_from(max.unwrap_or(1000)).map_err(|_| argument("max-parts may not be negative"))?.min(PARTS_MAX);
+    let max = usize::try_from(max.unwrap_or(1000))
+        .map_err(|_| argument("max-parts may not be negative"))?
+        .min(PARTS_MAX);
     let number = |part: &gw_store::ObjectPart| i32::from(part.number.get());
     let mut rest = info.parts.iter().filter(|part| number(part) > after);
     let page: Vec<_> = rest.by_ref().take(max).collect();

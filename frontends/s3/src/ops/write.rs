@@ -5,26 +5,24 @@
 //! body is drained, has its declared length and is what the client said it is, is the commit made;
 //! until then dropping the writer leaves nothing.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures::StreamExt as _;
 use gw_store::{
-    Checksum, ChecksumAlgorithm, CopyOptions, CopySource, DeleteTarget, Etag, EtagMatch, FinishOptions, ObjectWriter,
-    PartWriter, PutOptions, StoreResult, WriteConditions,
+    Checksum, ChecksumAlgorithm, CopyOptions, CopySource, DeleteTarget, Etag, EtagMatch, FinishOptions,
+    ObjectWriter, PartWriter, PutOptions, StoreResult, WriteConditions,
 };
 use gw_types::{BucketName, ObjectKey};
-use http::{Extensions, HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, header};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, not_implemented, version};
 use super::shown::{Shown, etag, part_count, show_checksums};
-use crate::digest::{Promise, Verified};
-use crate::errors::{coded, from_store};
-use crate::guard::{BodyFault, BodyWatch, DECODED_LENGTH};
 use crate::dates::{from_s3, to_s3};
+use crate::digest::{Promise, Verified};
+use crate::errors::{from_body, from_store, incomplete};
+use crate::guard::DECODED_LENGTH;
 use crate::verify::Trailers;
 
 /// Most keys of one DeleteObjects (AWS).
@@ -50,7 +48,10 @@ pub(super) fn declared_length(headers: &HeaderMap) -> S3Result<u64> {
     let value = headers.get(DECODED_LENGTH).or_else(|| headers.get(header::CONTENT_LENGTH));
     let value = value.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     value.ok_or_else(|| {
-        S3Error::with_message(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header.")
+        S3Error::with_message(
+            S3ErrorCode::MissingContentLength,
+            "You must provide the Content-Length HTTP header.",
+        )
     })
 }
 
@@ -66,7 +67,7 @@ pub(super) async fn pump(
     let mut received = 0_u64;
     if let Some(mut body) = body {
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|error| fault(error, extensions))?;
+            let piece = piece.map_err(|error| from_body(&error, extensions))?;
             received += piece.len() as u64;
             if received > declared {
                 return Err(incomplete());
@@ -80,44 +81,6 @@ pub(super) async fn pump(
     }
     let trailers = extensions.get::<Trailers>().and_then(|Trailers(handle)| handle.as_ref()?.take());
     running.finish(trailers)
-}
-
-fn incomplete() -> S3Error {
-    S3Error::with_message(
-        S3ErrorCode::IncompleteBody,
-        "You did not provide the number of bytes specified by the Content-Length HTTP header",
-    )
-}
-
-/// Why a body broke off. Our own fault stands in the watch; the types of s3s 0.14.1's are private,
-/// so they are told apart by what they print.
-fn fault(error: s3s::StdError, extensions: &Extensions) -> S3Error {
-    let watched = extensions.get::<Arc<BodyWatch>>().and_then(|watch| watch.fault());
-    let printed = error.to_string();
-    let bad = |code: &str, message: &str| coded(code, StatusCode::BAD_REQUEST, message);
-    match watched {
-        Some(BodyFault::Incomplete | BodyFault::TooLong | BodyFault::Broken) => incomplete(),
-        Some(BodyFault::TooSlow) => bad(
-            "RequestTimeout",
-            "Your socket connection to the server was not read from or written to within the timeout period.",
-        ),
-        Some(BodyFault::ChunkTooLarge) => {
-            bad("InvalidRequest", "A signed chunk is larger than this gateway accepts; use chunks of at most 16 MiB.")
-        }
-        Some(BodyFault::Malformed) => bad("InvalidRequest", "The frames of the aws-chunked body cannot be read."),
-        None if printed.contains("Sha256Mismatch") => bad(
-            "XAmzContentSHA256Mismatch",
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        ),
-        None if printed.contains("SignatureMismatch") => S3Error::with_message(
-            S3ErrorCode::SignatureDoesNotMatch,
-            "The signature of a chunk or trailer does not match the signature we calculated.",
-        ),
-        None if printed.contains("FormatError") || printed.contains("Too") => {
-            bad("InvalidRequest", "The frames of the aws-chunked body cannot be read.")
-        }
-        None => incomplete(),
-    }
 }
 
 impl Operations {
@@ -246,8 +209,10 @@ impl Operations {
         }
         // A name that cannot be is an error of its own line, not of the whole request.
         let targets: Vec<S3Result<DeleteTarget>> = asked.iter().map(target_of).collect();
-        let good: Vec<DeleteTarget> = targets.iter().filter_map(|target| target.as_ref().ok().cloned()).collect();
-        let outcomes = self.store.delete_many(ask.who, &bucket, good, ask.level()?).await.map_err(from_store)?;
+        let good: Vec<DeleteTarget> =
+            targets.iter().filter_map(|target| target.as_ref().ok().cloned()).collect();
+        let outcomes =
+            self.store.delete_many(ask.who, &bucket, good, ask.level()?).await.map_err(from_store)?;
         let mut outcomes = outcomes.into_iter();
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for (asked, target) in asked.into_iter().zip(targets) {
@@ -311,7 +276,9 @@ fn shown_delete(asked: dto::ObjectIdentifier, outcome: &gw_store::DeleteOutcome)
 /// What to copy from, with its conditions.
 pub(super) fn source_of(ask: &Ask<'_>, source: &dto::CopySource) -> S3Result<CopySource> {
     let dto::CopySource::Bucket { bucket: name, key: path, version_id } = source else {
-        return Err(not_implemented("Copy sources are BUCKET/KEY; access points and outposts are not supported."));
+        return Err(not_implemented(
+            "Copy sources are BUCKET/KEY; access points and outposts are not supported.",
+        ));
     };
     let invalid = || argument("Invalid copy source object key");
     Ok(CopySource {

@@ -1,0 +1,15 @@
+//! The promises of the S3 frontend, through sockets, against a store in memory.
+//!
+//! Two clients ask: aws-sdk-s3, as users do, and `wire`, which writes requests byte by byte with
+//! signatures by aws-sigv4, an implementation that shares nothing with the server's.
+
+mod auth;
+mod backing;
+mod bodies;
+mod clients;
+mod harness;
+mod listing;
+mod multipart;
+mod objects;
+mod server;
+mod wire;
