@@ -18,6 +18,7 @@
 mod deal;
 mod map;
 mod moved;
+pub mod restored;
 mod segment;
 
 use gw_db::{DbError, Read, Txn};
