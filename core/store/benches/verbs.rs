@@ -16,7 +16,10 @@ mod support;
 
 use std::time::Instant;
 
-use gw_store::{ListRequest, ListStart, ReadOptions};
+use gw_store::{
+    CompleteOptions, CompletePart, FinishOptions, ListRequest, ListStart, PartNumber, ReadOptions, UploadId,
+    UploadOptions,
+};
 
 use assemble::Machine;
 use support::{Here, key};
@@ -39,6 +42,23 @@ async fn measure(what: &str, count: usize, mut call: impl AsyncFnMut(usize)) {
     let micros = |seconds: f64| seconds * 1e6 / count as f64;
     let (cpu, wall) = (micros(cpu_seconds() - cpu), micros(wall.elapsed().as_secs_f64()));
     println!("{what:<44} {count:>7} calls {cpu:>9.1} us CPU {wall:>9.1} us wall");
+}
+
+/// An upload of small parts, each put for itself.
+async fn many_parts(here: &Here, count: u16) -> (UploadId, Vec<CompletePart>) {
+    let at = key("parts");
+    let options = UploadOptions::default();
+    let upload = here.store.upload_create(&here.who, &here.bucket, &at, options).await.unwrap().upload_id;
+    let mut parts = Vec::new();
+    for number in 1..=count {
+        let number = PartNumber::new(number).unwrap();
+        let put = here.store.upload_put_part(&here.who, &here.bucket, &at, upload, number, Some(16));
+        let mut writer = put.await.unwrap();
+        writer.write(vec![7; 16].into()).await.unwrap();
+        let etag = writer.finish(FinishOptions::default()).await.unwrap().etag;
+        parts.push(CompletePart { number, etag: Some(etag), checksums: Vec::new() });
+    }
+    (upload, parts)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -76,6 +96,13 @@ async fn main() {
     };
     measure("list 1000 keys, no delimiter", count(2000), async |number| list(None, number).await).await;
     measure("list 1000 keys, delimiter '/'", count(2000), async |number| list(Some("/"), number).await).await;
+    let (upload, parts) = many_parts(&here, if full { 10_000 } else { 300 }).await;
+    measure("complete an upload of all its parts", 1, async |_| {
+        let (at, options) = (key("parts"), CompleteOptions::default());
+        let done = here.store.upload_complete(&here.who, &here.bucket, &at, upload, parts.clone(), options);
+        done.await.expect("the parts are there");
+    })
+    .await;
     measure("delete", objects, async |number| {
         here.delete(&format!("data/{number:08}")).await;
     })

@@ -1,3 +1,6 @@
+//! Tables 0x12 and 0x14: a bucket by name. What it holds is a row of its own ([`crate::Usage`]),
+//! because every put rewrites that and none rewrites this.
+
 use gw_types::ports::WrappedBucketKey;
 use gw_types::{InodeId, StreamId, Timestamp};
 use serde::{Deserialize, Serialize};

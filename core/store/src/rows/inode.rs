@@ -1,3 +1,9 @@
+//! Tables 0x18, 0x1c and 0x25: inodes, what stands beside them, and what is left of deleted ones.
+//!
+//! An inode is a file, directory, symlink or special file of the one namespace. A file has two
+//! states: what S3 sees is `published` and only ever replaced as a whole; what a mount or a volume
+//! has changed since is `working`. Each version of an object is an inode of its own.
+
 use gw_data::DataMap;
 use gw_types::{InodeId, Timestamp, VersionSeq};
 use serde::{Deserialize, Serialize};

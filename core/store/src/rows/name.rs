@@ -1,3 +1,8 @@
+//! Tables 0x19 to 0x1b: names in directories, and the versions that are no longer (or hide) names.
+//!
+//! A name's row carries all that a listing shows of it, so that listing a directory reads nothing
+//! else.
+
 use gw_types::{InodeId, Timestamp, VersionSeq};
 use serde::{Deserialize, Serialize};
 

@@ -1,3 +1,5 @@
+//! Tables 0x20 to 0x24: uploads in parts, from their beginning to the sweeping of their parts.
+
 use gw_data::{BodyKey, DataMap};
 use gw_types::{Lsn, Timestamp};
 use serde::{Deserialize, Serialize};

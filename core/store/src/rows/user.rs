@@ -1,3 +1,5 @@
+//! Tables 0x10 and 0x11: users by name, and access keys, each leading to its user.
+
 use gw_types::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@ use gw_sim::Rng;
 use gw_store::{
     ListPage, ListRequest, ListStart, Store, UploadId, UploadListRequest, UploadOptions, VersionListRequest,
 };
-use gw_types::{Authenticated, BucketName};
+use gw_types::Authenticated;
 
 use crate::assemble::Machine;
 use crate::support::{Here, key};
@@ -244,9 +244,4 @@ async fn uploads_are_listed_by_key_and_age() {
             assert_eq!(uploads_paged(&here, &request).await, wanted, "seed {seed}: {request:?}");
         }
     }
-}
-
-/// A bucket for tests elsewhere that need no more than its name.
-pub fn request(bucket: &BucketName) -> ListRequest {
-    ListRequest::new(bucket.clone())
 }

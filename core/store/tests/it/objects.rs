@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gw_store::{
     ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, CopyOptions, CopySource, Document,
-    ErrorDetail, Etag, EtagMatch, FinishOptions, ObjectAttributes, PutOptions, ReadConditions, ReadOptions,
-    StorageClass, StoreErrorKind, WriteConditions,
+    ErrorDetail, Etag, EtagMatch, FinishOptions, ObjectAttributes, PlacedState, PutOptions, ReadConditions,
+    ReadOptions, StorageClass, StoreErrorKind, WriteConditions,
 };
 use gw_types::{Level, Timestamp};
 
@@ -330,4 +330,29 @@ async fn a_wait_for_dispersal_ends_when_its_time_is_over() {
     assert!(error.message().contains("11 of 14 miners answer"), "{error}");
     assert!(gw_types::ports::Clock::elapsed(&machine.clock) >= Duration::from_secs(300));
     assert_eq!(here.get("k").await.unwrap(), b"1");
+}
+
+#[tokio::test]
+async fn placement_covers_the_range_and_says_what_is_true() {
+    let here = Here::new(Machine::new().open().await, "bucket").await;
+    let put = here.put("k", &vec![3; 5_000_000]).await;
+    let at = key("k");
+    let range = ByteRange::Between(100, 4_999_998);
+    let placement = here.store.placement(&here.who, &here.bucket, &at, None, range).await.unwrap();
+    assert_eq!((placement.size, placement.etag), (5_000_000, put.etag));
+    let mut next = 100;
+    for placed in &placement.ranges {
+        assert_eq!(placed.range.start, next);
+        next = placed.range.end;
+        assert_eq!((placed.state, placed.local, placed.fid), (PlacedState::Staged, true, None));
+        assert!(placed.fragment.is_data() && placed.fragments.is_empty());
+        // Sealed bytes are whole frames, so there are a few more of them.
+        let sealed = u64::from(placed.fragment_range.end - placed.fragment_range.start);
+        assert!(sealed >= placed.range.end - placed.range.start);
+    }
+    assert_eq!(next, 4_999_999);
+    let status = here.store.status(&admin()).await.unwrap();
+    assert_eq!((status.buckets.len(), status.usage.bytes), (1, 5_000_000));
+    assert!(status.data.open.live_bytes > 5_000_000);
+    assert_eq!((status.watermarks.staged, status.watermarks.dispersed), (put.lsn, None));
 }

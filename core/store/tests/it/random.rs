@@ -426,7 +426,7 @@ impl Run {
 
 #[tokio::test]
 async fn the_store_does_what_the_model_does() {
-    for seed in 0..12 {
+    for seed in 0..8 {
         let mut run = Run::new(seed).await;
         for _ in 0..500 {
             run.step().await;
