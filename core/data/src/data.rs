@@ -133,6 +133,11 @@ impl Data {
         BodyWriter::begin(self.shared.clone(), spec)
     }
 
+    /// The epoch of the extents and keys that this life numbers.
+    pub fn epoch(&self) -> u16 {
+        self.shared.ring.epoch()
+    }
+
     /// A fresh data key for several bodies of one bucket.
     pub async fn new_key(&self, bucket: &WrappedBucketKey) -> Result<BodyKey, DataError> {
         self.shared.ring.new_key(bucket).await
@@ -156,6 +161,11 @@ impl Data {
     /// meanwhile. A range that leaves the body is the first item's error.
     pub fn read(&self, map: Arc<DataMap>, bucket: WrappedBucketKey, range: Range<u64>) -> BodyReader {
         BodyReader::new(self.shared.clone(), map, bucket, range)
+    }
+
+    /// Forgets every frame in memory. Segment files stay: [`Data::evict`] is for those.
+    pub fn drop_cache(&self) {
+        self.shared.cache.clear();
     }
 }
 

@@ -40,9 +40,13 @@ impl Data {
             self.shared.lanes.forget(husk);
             self.shared.ports.files.remove(husk)?;
         }
-        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        let old = Timestamp(self.shared.ports.clock.now().0.saturating_sub(age));
-        Ok(self.shared.lanes.sealable(old))
+        // All of them means all, also when the wall clock was set back.
+        let old = match i64::try_from(age.as_nanos()) {
+            Ok(0) => i64::MAX,
+            Ok(age) => self.shared.ports.clock.now().0.saturating_sub(age),
+            Err(_) => i64::MIN,
+        };
+        Ok(self.shared.lanes.sealable(Timestamp(old)))
     }
 
     /// Seals a segment: no more leases, those of unfinished bodies move elsewhere, all that no commit

@@ -74,6 +74,11 @@ impl FrameCache {
         Some(sealed.freeze())
     }
 
+    /// Drops everything.
+    pub(crate) fn clear(&self) {
+        self.frames.clear();
+    }
+
     /// Drops what turned out to be wrong.
     pub(crate) fn remove_run(&self, run: &SealedRun) {
         for (offset, _) in run.frames() {

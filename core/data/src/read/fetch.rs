@@ -91,21 +91,23 @@ pub(crate) async fn fetch(shared: &Shared, keys: &BodyKeys, run: &SealedRun) -> 
         }
         shared.cache.remove_run(run);
     }
-    let home = Home::find(&shared.ports.db.snapshot(), run)?;
-    match home {
-        Home::At { segment, start, row, columns } => {
-            let local = row.local;
-            if local && let Some(plain) = from_file(shared, &opener, segment, start).await? {
-                return Ok(plain);
-            }
-            match columns {
-                Some(columns) => from_miners(shared, &opener, columns).await,
-                None => Err(DataError::Corrupt(format!(
-                    "bytes {start}.. of segment {segment} are wrong or gone on this disk, and it is not dispersed yet"
-                ))),
-            }
-        }
-        Home::Scattered => scattered(shared, keys, run).await,
+    let snapshot = shared.ports.db.snapshot();
+    let Some(home) = Home::find(&snapshot, run)? else { return scattered(shared, keys, run).await };
+    // The columns are looked up on the same snapshot, but only when the file does not help.
+    if home.row.local
+        && let Some(plain) = from_file(shared, &opener, home.segment, home.start).await?
+    {
+        return Ok(plain);
+    }
+    let columns = home.columns(&snapshot, run)?;
+    // Miners may take long, and a snapshot that is held keeps memory.
+    drop(snapshot);
+    match columns {
+        Some(columns) => from_miners(shared, &opener, columns).await,
+        None => Err(DataError::Corrupt(format!(
+            "bytes {}.. of segment {} are wrong or gone on this disk, and it is not dispersed yet",
+            home.start, home.segment
+        ))),
     }
 }
 
@@ -133,30 +135,33 @@ fn scattered<'a>(
 }
 
 /// Where a run is now.
-enum Home {
-    At { segment: SegmentSeq, start: u32, row: SegmentRow, columns: Option<Columns> },
-    Scattered,
+struct Home {
+    segment: SegmentSeq,
+    start: u32,
+    row: SegmentRow,
 }
 
 impl Home {
-    fn find(snapshot: &Snapshot, run: &SealedRun) -> Result<Self, DataError> {
-        let mut segment = run.segment;
-        let mut start = run.range.start;
-        let mut row = must(snapshot, segment)?;
-        if row.state == SegmentState::Moved {
-            let moved = rows::moved(snapshot, segment)?.unwrap_or_default();
-            let Some(place) = moved.place(start, run.range.end) else { return Ok(Self::Scattered) };
-            (segment, start) = place;
-            row = must(snapshot, segment)?;
+    /// `None` when compaction has not moved the run as one.
+    fn find(snapshot: &Snapshot, run: &SealedRun) -> Result<Option<Self>, DataError> {
+        let row = must(snapshot, run.segment)?;
+        if row.state != SegmentState::Moved {
+            return Ok(Some(Self { segment: run.segment, start: run.range.start, row }));
         }
-        let end = start + (run.range.end - run.range.start);
-        let columns = match (&row.deal, &row.stripe) {
-            (Some((fid, _)), Some(stripe)) if row.state >= SegmentState::Dispersed => {
-                rows::deal(snapshot, *fid)?.and_then(|deal| Columns::new(*fid, &deal, stripe, start..end))
-            }
-            _ => None,
-        };
-        Ok(Self::At { segment, start, row, columns })
+        let moved = rows::moved(snapshot, run.segment)?.unwrap_or_default();
+        let Some((segment, start)) = moved.place(run.range.start, run.range.end) else { return Ok(None) };
+        Ok(Some(Self { segment, start, row: must(snapshot, segment)? }))
+    }
+
+    /// Who holds it; `None` while nobody must.
+    fn columns(&self, snapshot: &Snapshot, run: &SealedRun) -> Result<Option<Columns>, DataError> {
+        let (Some((fid, _)), Some(stripe)) = (&self.row.deal, &self.row.stripe) else { return Ok(None) };
+        if self.row.state < SegmentState::Dispersed {
+            return Ok(None);
+        }
+        let end = self.start + (run.range.end - run.range.start);
+        let deal = rows::deal(snapshot, *fid)?;
+        Ok(deal.and_then(|deal| Columns::new(*fid, &deal, stripe, self.start..end)))
     }
 }
 

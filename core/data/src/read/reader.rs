@@ -88,7 +88,8 @@ impl BodyReader {
         Self { shared, keys, planner, pieces, ahead: VecDeque::new(), ahead_bytes: 0, window, rest, refused }
     }
 
-    /// The next bytes, never empty; `None` at the end of the range and after an error.
+    /// The next bytes, never empty; `None` at the end of the range and after an error. Dropping the
+    /// returned future loses nothing: the next call goes on.
     pub async fn next(&mut self) -> Option<Result<Bytes, DataError>> {
         if let Some(refused) = self.refused.take() {
             return Some(Err(refused));
@@ -109,19 +110,22 @@ impl BodyReader {
 
     async fn advance(&mut self) -> Result<Bytes, DataError> {
         self.look_ahead()?;
-        let short = || DataError::Corrupt("a map has fewer bytes than its body".into());
-        let next = self.ahead.pop_front().ok_or_else(short)?;
+        let Some(next) = self.ahead.front_mut() else {
+            return Err(DataError::Corrupt("a map has fewer bytes than its body".into()));
+        };
         let len = next.len();
-        self.ahead_bytes -= len;
+        // Cancel-safety: the run stays in front until its bytes are here.
         let bytes = match next {
-            Ahead::Zeros(len) => Bytes::from(vec![0; len as usize]),
-            Ahead::Planned(run) => fetch(&self.shared, &self.keys, &run).await?,
-            Ahead::Running(mut running, _) => match (&mut running.0).await {
+            Ahead::Zeros(len) => Bytes::from(vec![0; *len as usize]),
+            Ahead::Planned(run) => fetch(&self.shared, &self.keys, run).await?,
+            Ahead::Running(running, _) => match (&mut running.0).await {
                 Ok(result) => result?,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => return Err(DataError::Busy("the process is stopping")),
             },
         };
+        self.ahead.pop_front();
+        self.ahead_bytes -= len;
         if bytes.len() as u64 != len || len > self.rest {
             return Err(DataError::Corrupt("a run gave another number of bytes than planned".into()));
         }

@@ -27,7 +27,7 @@ const FOLDER: &str = "segments";
 /// Files kept open. More are open while they have unsynced bytes.
 const HANDLES_MAX: usize = 256;
 /// Zeros written at a time.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 fn name(seq: SegmentSeq) -> String {
     format!("{FOLDER}/{:016x}", seq.0)

@@ -64,6 +64,9 @@ impl Reservation {
     /// Grows to at least this many bytes.
     pub(crate) fn reach(&mut self, bytes: u64) -> Result<(), DataError> {
         let more = bytes.saturating_sub(self.bytes);
+        if more == 0 {
+            return Ok(());
+        }
         if self.forced {
             self.staging.force(more);
         } else {

@@ -47,6 +47,8 @@ pub struct BodyWriter {
     spec: BodySpec,
     reservation: Reservation,
     key: Option<(BodyKey, Arc<FrameCipher>)>,
+    /// A call is under way, or did not end well: bytes may be missing.
+    broken: bool,
     /// Plain bytes taken so far.
     len: u64,
     /// Of them, those handed to extents.
@@ -78,6 +80,7 @@ impl BodyWriter {
             spec,
             reservation,
             key: None,
+            broken: false,
             len: 0,
             placed: 0,
             pending: Plain::default(),
@@ -98,9 +101,26 @@ impl BodyWriter {
         self.len == 0
     }
 
-    /// Takes bytes; waits while the last batch is still being sealed. After an error the body is
-    /// lost: drop the writer.
-    pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), DataError> {
+    /// Takes bytes; waits while the last batch is still being sealed. After an error, or when the
+    /// returned future was dropped before it was done, the body is lost: drop the writer. Every
+    /// further call refuses.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), DataError> {
+        self.enter()?;
+        self.take(bytes).await?;
+        self.broken = false;
+        Ok(())
+    }
+
+    fn enter(&mut self) -> Result<(), DataError> {
+        if std::mem::replace(&mut self.broken, true) {
+            return Err(DataError::Refused(
+                "the body is incomplete: an earlier write failed or was cut short".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, mut bytes: Bytes) -> Result<(), DataError> {
         self.len += bytes.len() as u64;
         self.shared.reserve(&mut self.reservation, sealed_len(self.len))?;
         while !bytes.is_empty() {
@@ -116,6 +136,7 @@ impl BodyWriter {
     /// Ends the body: everything sealed and, unless it is small enough to travel in the journal,
     /// synced to its segment files.
     pub async fn finish(mut self) -> Result<StagedBody, DataError> {
+        self.enter()?;
         let sealed = if self.len <= INLINE_MAX {
             self.seal_inline().await?
         } else {

@@ -218,3 +218,34 @@ async fn many_writers_at_once_do_not_disturb_each_other() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_write_that_was_cut_short_spoils_the_body_and_a_read_goes_on() {
+    let world = World::new().await;
+    let body = sample(1, 5_000_000);
+    let mut writer = world.data.begin(LaneClass::Bulk, &world.bucket, None).await.unwrap();
+    {
+        let mut write = std::pin::pin!(writer.write(body.clone()));
+        let first = futures::poll!(write.as_mut());
+        assert!(first.is_pending(), "a segment file is made first");
+    }
+    assert!(matches!(writer.write(body.clone()).await, Err(DataError::Refused(_))));
+    assert!(matches!(writer.finish().await, Err(DataError::Refused(_))));
+
+    let map = world.put("a", body.clone()).await;
+    let mut reader = world.data.read(map.into(), world.bucket.clone(), 0..5_000_000);
+    let mut got = Vec::new();
+    while got.len() < body.len() {
+        // Polled once and dropped; only if it was ready already does it count.
+        let polled = {
+            let mut next = std::pin::pin!(reader.next());
+            futures::poll!(next.as_mut())
+        };
+        let item = match polled {
+            std::task::Poll::Ready(item) => item,
+            std::task::Poll::Pending => reader.next().await,
+        };
+        got.extend_from_slice(&item.unwrap().unwrap());
+    }
+    assert!(got == body);
+}
