@@ -1,0 +1,7 @@
+//! The admin API: JSON over HTTP, on a 0600 unix socket for the command line and, where asked for,
+//! on TCP with a token. `wire` is what both sides say.
+
+pub mod client;
+pub mod routes;
+pub mod server;
+pub mod wire;

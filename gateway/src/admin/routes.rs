@@ -1,0 +1,415 @@
+//! What the admin API answers, from the running gateway.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gw_chain::{CESS_SS58_PREFIX, ss58_encode};
+use gw_data::DataError;
+use gw_s3::S3Metrics;
+use gw_store::{ByteRange, Quota, StoreError, StoreErrorKind, UserSpec};
+use gw_types::ports::{Chain, ChainHead, Receipt, Territory};
+use gw_types::{Authenticated, BucketName, Frontend, Level, ObjectKey, PortError, PortErrorKind, TerritoryName};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::server::{Answer, Routes};
+use super::wire::{
+    BucketLine, ChainLine, DealLine, DispersalLine, Dropped, Flush, Flushed, KeyLine, Landed, Marks, PlacedFragment,
+    PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, Segments, Staging, Status, TerritoryAct, TerritoryLine,
+    UserAdd, UserAdded, UserLine,
+};
+use crate::core::Core;
+
+const PLACEMENT_NOTE: &str =
+    "miners hold sealed bytes: computing near them saves network only where a gateway or its cache runs too";
+
+/// Steers the development network, where there is one.
+#[async_trait]
+pub trait DevControl: Send + Sync {
+    /// `dev miner I …` with the act as JSON.
+    async fn miner(&self, index: u16, act: &[u8]) -> crate::error::Result<()>;
+}
+
+/// The running gateway, as the admin API sees it.
+pub struct Gateway {
+    pub core: Arc<Core>,
+    pub s3: Arc<S3Metrics>,
+    /// Parts that are development stand-ins.
+    pub simulated: Vec<String>,
+    pub dev: Option<Arc<dyn DevControl>>,
+}
+
+/// An error of a verb, as it is answered.
+struct Refused(StatusCode, String);
+
+type Verb<T> = Result<T, Refused>;
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        let status = match error.kind() {
+            StoreErrorKind::NoSuchBucket | StoreErrorKind::NoSuchKey | StoreErrorKind::NoSuchUser => StatusCode::NOT_FOUND,
+            StoreErrorKind::UserExists => StatusCode::CONFLICT,
+            StoreErrorKind::AccessDenied => StatusCode::FORBIDDEN,
+            StoreErrorKind::InvalidArgument | StoreErrorKind::InvalidRange => StatusCode::BAD_REQUEST,
+            StoreErrorKind::Internal | StoreErrorKind::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<PortError> for Refused {
+    fn from(error: PortError) -> Self {
+        let status = match error.kind() {
+            PortErrorKind::NotFound => StatusCode::NOT_FOUND,
+            PortErrorKind::Refused | PortErrorKind::Full => StatusCode::CONFLICT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+impl From<DataError> for Refused {
+    fn from(error: DataError) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+fn bad(message: impl Into<String>) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, message.into())
+}
+
+#[async_trait]
+impl Routes for Gateway {
+    async fn open(&self, path: &str) -> Option<Answer> {
+        match path {
+            "/healthz" => Some(Answer::text(StatusCode::OK, "ok\n")),
+            "/readyz" => Some(self.ready()),
+            "/metrics" => Some(Answer::text(StatusCode::OK, self.metrics())),
+            _ => None,
+        }
+    }
+
+    async fn admin(&self, method: Method, path: &[&str], body: Bytes) -> Answer {
+        let answer = match (method, path) {
+            (Method::GET, ["v1", "status"]) => json(self.status().await),
+            (Method::POST, ["v1", "flush"]) => json(self.flush(&body).await),
+            (Method::POST, ["v1", "placement"]) => json(self.placement(&body).await),
+            (Method::GET, ["v1", "territories"]) => json(self.territories().await),
+            (Method::POST, ["v1", "territories"]) => json(self.territory_act(&body).await),
+            (Method::GET, ["v1", "users"]) => json(self.users().await),
+            (Method::POST, ["v1", "users"]) => json(self.user_add(&body).await),
+            (Method::DELETE, ["v1", "users", name]) => json(self.user_remove(name).await),
+            (Method::GET, ["v1", "buckets"]) => json(self.buckets().await),
+            (Method::POST, ["v1", "buckets", name, "quota"]) => json(self.quota(name, &body).await),
+            (Method::POST, ["v1", "cache", "drop"]) => json(self.drop_cache().await),
+            (Method::POST, ["v1", "dev", "miners", index]) => json(self.dev_miner(index, &body).await),
+            _ => Err(Refused(StatusCode::NOT_FOUND, "there is no such path in the admin API".to_owned())),
+        };
+        answer.unwrap_or_else(|Refused(status, error)| Answer::refusal(status, error))
+    }
+}
+
+fn json<T: Serialize>(outcome: Verb<T>) -> Verb<Answer> {
+    outcome.map(|value| Answer::json(&value))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Verb<T> {
+    serde_json::from_slice(body).map_err(|error| bad(format!("the request is not what was expected: {error}")))
+}
+
+fn admin() -> Authenticated {
+    Authenticated::user("admin", Frontend::Admin)
+}
+
+impl Gateway {
+    fn ready(&self) -> Answer {
+        let journal = self.core.db.health().poisoned.map(|error| error.to_string());
+        let segments = self.core.data.status().map_or_else(|error| Some(error.to_string()), |status| status.poisoned);
+        match journal.or(segments) {
+            None => Answer::text(StatusCode::OK, "ready\n"),
+            Some(error) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("read-only until a restart: {error}\n")),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = self.s3.render();
+        let db = self.core.db.stats();
+        let marks = self.core.dispersal.marks();
+        let data = self.core.data.status().unwrap_or_default();
+        let dispersal = self.core.dispersal.status();
+        let mut gauge = |name: &str, help: &str, value: u64| {
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
+        };
+        gauge("cess_gateway_lsn_appended", "Newest commit.", db.appended.0);
+        gauge("cess_gateway_lsn_staged", "Newest commit in the synced journal.", db.staged.0);
+        gauge("cess_gateway_lsn_dispersed", "Newest commit held by miners, as a prefix.", marks.dispersed.0);
+        gauge("cess_gateway_lsn_finalized", "Newest commit in Active deals, as a prefix.", marks.finalized.0);
+        gauge("cess_gateway_journal_bytes", "Journal files on disk.", db.journal_bytes);
+        gauge("cess_gateway_overlay_bytes", "Rows in memory.", db.overlay_bytes);
+        gauge("cess_gateway_staging_bytes", "Staged and reserved bytes.", data.staging_used_bytes);
+        gauge("cess_gateway_staging_bytes_max", "Their limit.", data.staging_bytes_max);
+        gauge("cess_gateway_cache_bytes", "Sealed frames in memory.", data.cache_bytes);
+        gauge("cess_gateway_fetched_bytes", "Sealed bytes fetched from miners.", data.reads.fetched_bytes);
+        gauge("cess_gateway_deals_under_way", "Deals that are not Active yet.", dispersal.deals.len() as u64);
+        gauge("cess_gateway_miners_healthy", "Miners that answered the last probe.", dispersal.miners_healthy as u64);
+        gauge("cess_gateway_simulated", "Development stand-ins behind this gateway.", self.simulated.len() as u64);
+        text
+    }
+
+    async fn status(&self) -> Verb<Status> {
+        let store = self.core.store.status(&admin()).await?;
+        let health = self.core.db.health();
+        let data = self.core.data.status()?;
+        let marks = self.core.dispersal.marks();
+        let dispersal = self.core.dispersal.status();
+        let key = self.core.ports.keys.evidence();
+        let chain = self.chain_line().await;
+        let mut alarms: Vec<String> = Vec::new();
+        alarms.extend(health.poisoned.map(|error| format!("the journal is read-only until a restart: {error}")));
+        alarms.extend(data.poisoned.clone().map(|error| format!("a segment file failed: {error}")));
+        alarms.extend(health.disk_full.then(|| "the local disk is full".to_owned()));
+        alarms.extend(chain.error.clone().map(|error| format!("the chain does not answer: {error}")));
+        alarms.extend((data.lost > 0).then(|| format!("{} segments are missing from this disk and the network", data.lost)));
+        alarms.extend(dispersal.waiting_for.clone());
+        let totals = [data.open, data.sealed, data.dispersed, data.finalized];
+        let buckets: Vec<BucketLine> = store.buckets.iter().map(bucket_line).collect();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            simulated: self.simulated.clone(),
+            alarms,
+            watermarks: Marks {
+                appended: self.core.db.appended().0,
+                staged: self.core.db.staged().0,
+                dispersed: marks.dispersed.0,
+                finalized: marks.finalized.0,
+            },
+            users: store.users,
+            objects: store.usage.objects,
+            object_bytes: store.usage.bytes,
+            buckets,
+            segments: Segments {
+                open: data.open.count,
+                sealed: data.sealed.count,
+                dispersed: data.dispersed.count,
+                finalized: data.finalized.count,
+                used_bytes: totals.iter().map(|total| total.used_bytes).sum(),
+                live_bytes: totals.iter().map(|total| total.live_bytes).sum(),
+            },
+            staging: Staging {
+                used_bytes: data.staging_used_bytes,
+                max_bytes: data.staging_bytes_max,
+                cache_bytes: data.cache_bytes,
+                fetched_bytes: data.reads.fetched_bytes,
+                asked_bytes: data.reads.asked_bytes,
+            },
+            dispersal: dispersal_line(&dispersal),
+            chain,
+            key: KeyLine { kind: key.kind, simulated: key.simulated, fingerprint: key.fingerprint },
+        })
+    }
+
+    async fn chain_line(&self) -> ChainLine {
+        let chain = &self.core.ports.chain;
+        let account = ss58_encode(chain.account(), CESS_SS58_PREFIX);
+        let asked = async {
+            let head = chain.head().await?;
+            let balance = chain.balance().await?;
+            let territory = chain.territory(&self.core.territory).await?;
+            Ok::<_, PortError>((head, balance, territory))
+        };
+        match asked.await {
+            Ok((head, balance, territory)) => ChainLine {
+                account,
+                block: head.block,
+                balance: balance.to_string(),
+                territory: territory.map(|territory| territory_line(&territory, head)),
+                error: None,
+            },
+            Err(error) => ChainLine { account, error: Some(error.to_string()), ..ChainLine::default() },
+        }
+    }
+
+    async fn flush(&self, body: &[u8]) -> Verb<Flushed> {
+        let flush: Flush = read(body)?;
+        let lsn = self.core.store.flush(&admin(), flush.level).await?;
+        Ok(Flushed { lsn: lsn.0 })
+    }
+
+    async fn placement(&self, body: &[u8]) -> Verb<PlacementAnswer> {
+        let query: PlacementQuery = read(body)?;
+        let bucket = BucketName::new(query.bucket).map_err(|error| bad(error.to_string()))?;
+        let key = ObjectKey::new(query.key).map_err(|error| bad(error.to_string()))?;
+        let range = match query.range {
+            None => ByteRange::All,
+            Some((first, last)) => ByteRange::Between(first, last),
+        };
+        let placement = self.core.store.placement(&admin(), &bucket, &key, None, range).await?;
+        let ranges = placement.ranges.into_iter().map(|placed| PlacedRange {
+            first: placed.range.start,
+            last: placed.range.end.saturating_sub(1),
+            segment: placed.segment.0,
+            state: format!("{:?}", placed.state).to_lowercase(),
+            local: placed.local,
+            fragment: placed.fragment.get(),
+            fragment_first: placed.fragment_range.start,
+            fragment_last: placed.fragment_range.end.saturating_sub(1),
+            fid: placed.fid.map(|fid| fid.to_string()),
+            fragments: placed
+                .fragments
+                .into_iter()
+                .map(|fragment| PlacedFragment {
+                    index: fragment.index.get(),
+                    data: fragment.index.is_data(),
+                    miner: ss58_encode(fragment.miner.account, CESS_SS58_PREFIX),
+                    endpoint: fragment.miner.endpoint,
+                })
+                .collect(),
+        });
+        Ok(PlacementAnswer {
+            size: placement.size,
+            etag: placement.etag.to_string(),
+            ranges: ranges.collect(),
+            note: PLACEMENT_NOTE.to_owned(),
+        })
+    }
+
+    async fn territories(&self) -> Verb<Vec<TerritoryLine>> {
+        let chain = &self.core.ports.chain;
+        let head = chain.head().await?;
+        let territories = chain.territories().await?;
+        Ok(territories.iter().map(|territory| territory_line(territory, head)).collect())
+    }
+
+    async fn territory_act(&self, body: &[u8]) -> Verb<Landed> {
+        let named = |name: String| TerritoryName::new(name).ok_or_else(|| bad("a territory name has 1 to 63 bytes"));
+        let chain: &dyn Chain = &*self.core.ports.chain;
+        let receipt = match read(body)? {
+            TerritoryAct::Mint { name, gib, days } => chain.mint_territory(&named(name)?, gib, days).await?,
+            TerritoryAct::Expand { name, gib } => chain.expand_territory(&named(name)?, gib).await?,
+            TerritoryAct::Renew { name, days } => chain.renew_territory(&named(name)?, days).await?,
+        };
+        Ok(landed(&receipt))
+    }
+
+    async fn users(&self) -> Verb<Vec<UserLine>> {
+        let users = self.core.store.user_list(&admin()).await?;
+        let line = |user: gw_store::UserInfo| UserLine {
+            name: user.name,
+            admin: user.admin,
+            created: user.created.unix_seconds(),
+            access_keys: user.access_keys.into_iter().map(|key| key.access_key).collect(),
+        };
+        Ok(users.into_iter().map(line).collect())
+    }
+
+    async fn user_add(&self, body: &[u8]) -> Verb<UserAdded> {
+        let add: UserAdd = read(body)?;
+        let spec = UserSpec { name: add.name, admin: add.admin, access_key: None, secret: None };
+        let made = self.core.store.user_add(&admin(), spec).await?;
+        Ok(UserAdded { access_key: made.access_key, secret_key: made.secret.expose().to_owned() })
+    }
+
+    async fn user_remove(&self, name: &str) -> Verb<()> {
+        Ok(self.core.store.user_remove(&admin(), name).await?)
+    }
+
+    async fn buckets(&self) -> Verb<Vec<BucketLine>> {
+        let status = self.core.store.status(&admin()).await?;
+        Ok(status.buckets.iter().map(bucket_line).collect())
+    }
+
+    async fn quota(&self, name: &str, body: &[u8]) -> Verb<BucketLine> {
+        let set: QuotaSet = read(body)?;
+        let bucket = BucketName::new(name).map_err(|error| bad(error.to_string()))?;
+        let info = self.core.store.bucket_head(&admin(), &bucket).await?;
+        let quota = Quota {
+            bytes_max: set.bytes_max.unwrap_or(info.settings.quota.bytes_max),
+            objects_max: set.objects_max.unwrap_or(info.settings.quota.objects_max),
+        };
+        if quota != info.settings.quota {
+            self.core.store.bucket_quota_set(&admin(), &bucket, quota).await?;
+        }
+        let usage = self.core.store.bucket_usage(&admin(), &bucket).await?;
+        Ok(BucketLine {
+            name: name.to_owned(),
+            owner: info.owner,
+            objects: usage.objects,
+            bytes: usage.bytes,
+            bytes_max: quota.bytes_max,
+            objects_max: quota.objects_max,
+        })
+    }
+
+    async fn drop_cache(&self) -> Verb<Dropped> {
+        let cache_bytes = self.core.data.status()?.cache_bytes;
+        self.core.data.drop_cache();
+        let evicted = self.core.dispersal.evict().await.map_err(|error| {
+            Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("evicting: {error}"))
+        })?;
+        Ok(Dropped { cache_bytes, segments_evicted: evicted.evicted, segments_kept: evicted.kept })
+    }
+
+    async fn dev_miner(&self, index: &str, body: &[u8]) -> Verb<()> {
+        let Some(dev) = &self.dev else { return Err(bad("this gateway runs no development miners")) };
+        let index = index.parse().map_err(|_| bad("miners are numbered from 0"))?;
+        dev.miner(index, body).await.map_err(|error| bad(error.to_string()))
+    }
+}
+
+fn bucket_line(bucket: &gw_store::BucketStatus) -> BucketLine {
+    BucketLine {
+        name: bucket.name.to_string(),
+        owner: bucket.owner.clone(),
+        objects: bucket.usage.objects,
+        bytes: bucket.usage.bytes,
+        bytes_max: bucket.quota.bytes_max,
+        objects_max: bucket.quota.objects_max,
+    }
+}
+
+fn dispersal_line(status: &gw_dispersal::DispersalStatus) -> DispersalLine {
+    let deal = |(fid, deal): (&gw_types::Fid, &gw_dispersal::DealProgress)| DealLine {
+        fid: fid.to_string(),
+        segments: deal.segments as u64,
+        state: deal.phase.to_owned(),
+        columns_held: deal.columns_held as u64,
+    };
+    DispersalLine {
+        deals: status.deals.iter().map(deal).collect(),
+        deals_active: status.deals_done,
+        miners_healthy: status.miners_healthy as u64,
+        miners_known: status.miners_known as u64,
+        waiting_for: status.waiting_for.clone(),
+    }
+}
+
+fn territory_line(territory: &Territory, head: ChainHead) -> TerritoryLine {
+    let bytes = |size: u128| u64::try_from(size).unwrap_or(u64::MAX);
+    let blocks_left = u64::from(territory.deadline.saturating_sub(head.block));
+    TerritoryLine {
+        name: territory.name.to_string(),
+        state: format!("{:?}", territory.state).to_lowercase(),
+        total_bytes: bytes(territory.total),
+        used_bytes: bytes(territory.used),
+        locked_bytes: bytes(territory.locked),
+        remaining_bytes: bytes(territory.remaining),
+        deadline_block: territory.deadline,
+        days_left: u32::try_from(blocks_left * u64::from(head.block_seconds) / 86_400).unwrap_or(u32::MAX),
+    }
+}
+
+fn landed(receipt: &Receipt) -> Landed {
+    Landed { block: receipt.block, block_hash: receipt.block_hash.to_string(), fee: receipt.fee.to_string() }
+}
+
+/// For the flush verb's progress bar.
+pub fn mark(marks: &Marks, level: Level) -> u64 {
+    match level {
+        Level::Staged => marks.staged,
+        Level::Dispersed => marks.dispersed,
+        Level::Finalized => marks.finalized,
+    }
+}

@@ -1,0 +1,257 @@
+//! What the admin API says: plain JSON, stable names, sizes in bytes, times in Unix seconds.
+
+use gw_types::Level;
+use serde::{Deserialize, Serialize};
+
+/// `{"error": …}` with an HTTP status of 400 or above.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    pub error: String,
+}
+
+/// GET /v1/status
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    /// True while any part behind the gateway is a development stand-in.
+    pub simulated: Vec<String>,
+    /// Empty when all is well; else sentences, most urgent first.
+    pub alarms: Vec<String>,
+    pub watermarks: Marks,
+    pub users: u64,
+    pub objects: u64,
+    pub object_bytes: u64,
+    pub buckets: Vec<BucketLine>,
+    pub segments: Segments,
+    pub staging: Staging,
+    pub dispersal: DispersalLine,
+    pub chain: ChainLine,
+    pub key: KeyLine,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Marks {
+    pub appended: u64,
+    pub staged: u64,
+    pub dispersed: u64,
+    pub finalized: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BucketLine {
+    pub name: String,
+    pub owner: String,
+    pub objects: u64,
+    pub bytes: u64,
+    pub bytes_max: Option<u64>,
+    pub objects_max: Option<u64>,
+}
+
+/// Segments by state, and how full they are.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Segments {
+    pub open: u64,
+    pub sealed: u64,
+    pub dispersed: u64,
+    pub finalized: u64,
+    /// Sealed bytes placed in segments.
+    pub used_bytes: u64,
+    /// Of them, bytes that something points at.
+    pub live_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Staging {
+    pub used_bytes: u64,
+    pub max_bytes: u64,
+    pub cache_bytes: u64,
+    /// Sealed bytes fetched from miners, and asked for by readers, since the start.
+    pub fetched_bytes: u64,
+    pub asked_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DispersalLine {
+    /// What it is doing now, one line for each deal under way.
+    pub deals: Vec<DealLine>,
+    pub deals_active: u64,
+    pub miners_healthy: u64,
+    pub miners_known: u64,
+    /// Why nothing moves, when nothing does.
+    pub waiting_for: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DealLine {
+    pub fid: String,
+    pub segments: u64,
+    pub state: String,
+    /// Columns held by their miner, of 12.
+    pub columns_held: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ChainLine {
+    pub account: String,
+    pub block: u32,
+    /// Planck, as a decimal string: it does not fit a JSON number.
+    pub balance: String,
+    pub territory: Option<TerritoryLine>,
+    /// Why the chain did not answer, when it did not.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TerritoryLine {
+    pub name: String,
+    pub state: String,
+    pub total_bytes: u64,
+    pub used_bytes: u64,
+    pub locked_bytes: u64,
+    pub remaining_bytes: u64,
+    pub deadline_block: u32,
+    /// Days until it freezes, by the chain's block time.
+    pub days_left: u32,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KeyLine {
+    pub kind: String,
+    pub simulated: bool,
+    pub fingerprint: String,
+}
+
+/// POST /v1/flush
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Flush {
+    pub level: Level,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Flushed {
+    /// Newest commit that is covered.
+    pub lsn: u64,
+}
+
+/// POST /v1/placement
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlacementQuery {
+    pub bucket: String,
+    pub key: String,
+    /// First and last byte, inclusive.
+    pub range: Option<(u64, u64)>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlacementAnswer {
+    pub size: u64,
+    pub etag: String,
+    pub ranges: Vec<PlacedRange>,
+    /// A caution for data-lake schedulers.
+    pub note: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlacedRange {
+    pub first: u64,
+    pub last: u64,
+    pub segment: u64,
+    pub state: String,
+    /// Whether the segment's file is on the gateway's own disk.
+    pub local: bool,
+    pub fid: Option<String>,
+    /// The data fragment that holds these bytes, sealed, and where in it (inclusive).
+    pub fragment: usize,
+    pub fragment_first: u32,
+    pub fragment_last: u32,
+    pub fragments: Vec<PlacedFragment>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlacedFragment {
+    pub index: usize,
+    pub data: bool,
+    pub miner: String,
+    pub endpoint: String,
+}
+
+/// POST /v1/territories
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "act")]
+pub enum TerritoryAct {
+    Mint { name: String, gib: u32, days: u32 },
+    Expand { name: String, gib: u32 },
+    Renew { name: String, days: u32 },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Landed {
+    pub block: u32,
+    pub block_hash: String,
+    /// Planck.
+    pub fee: String,
+}
+
+/// POST /v1/users
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserAdd {
+    pub name: String,
+    pub admin: bool,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct UserAdded {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+/// GET /v1/users
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserLine {
+    pub name: String,
+    pub admin: bool,
+    pub created: i64,
+    pub access_keys: Vec<String>,
+}
+
+/// POST /v1/buckets/NAME/quota: `None` leaves a limit as it is, `Some(None)` lifts it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QuotaSet {
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub bytes_max: Option<Option<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub objects_max: Option<Option<u64>>,
+}
+
+/// POST /v1/cache/drop
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Dropped {
+    pub cache_bytes: u64,
+    pub segments_evicted: u64,
+    /// Segments that stay because they are not finalized yet.
+    pub segments_kept: u64,
+}
+
+/// `null` and absent are different: serde's usual way to tell them apart.
+mod double {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Option<u64>>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().and_then(Option::as_ref).serialize(serializer)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+        Option::<u64>::deserialize(deserializer).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QuotaSet;
+
+    #[test]
+    fn lifting_a_limit_is_not_leaving_it() {
+        let lift: QuotaSet = serde_json::from_str(r#"{"bytes_max":null}"#).unwrap();
+        assert_eq!((lift.bytes_max, lift.objects_max), (Some(None), None));
+        assert_eq!(serde_json::to_string(&lift).unwrap(), r#"{"bytes_max":null}"#);
+    }
+}

@@ -1,0 +1,243 @@
+//! The command line: what can be said, and its help.
+//!
+//! Verbs that talk to a running gateway find it by `--data-dir DIR` (its admin socket) or
+//! `--admin URL` with a token, before or after the verb. Each takes `--json` for scripts.
+
+mod dev;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gw_types::Level;
+
+pub use dev::{DevArgs, DevMiner, DevMinerAct, DevVerb};
+
+/// S3 over the CESS storage network, in one process.
+///
+/// The gateway seals, packs, erasure-codes and disperses objects to twelve miners each, buys the
+/// space on chain, and serves them by S3. To try everything on this machine, run
+/// `cess-gateway dev`; to serve against a chain and real miners, `cess-gateway serve --config FILE`.
+#[derive(Debug, Parser)]
+#[command(name = "cess-gateway", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub reach: Reach,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// How a running gateway is found, and how answers are printed.
+#[derive(Args, Clone, Debug)]
+pub struct Reach {
+    /// The data directory of the gateway
+    #[arg(long, global = true, value_name = "DIR", default_value = "cess-data", env = "CESS_GATEWAY_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// The admin address of a gateway elsewhere (its token comes from CESS_GATEWAY_ADMIN_TOKEN)
+    #[arg(long, global = true, value_name = "URL")]
+    pub admin: Option<String>,
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more: -v for debug, -vv for trace (RUST_LOG is honoured too)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the whole stack in one process: a development chain, miners and the gateway
+    Dev(DevArgs),
+    /// Serve against a chain endpoint and real miners
+    Serve(ServeArgs),
+    /// Show what the gateway holds, how safe it is, and what it is doing
+    Status,
+    /// Show which miners hold an object's bytes
+    Placement(PlacementArgs),
+    /// Bring everything written so far to a durability level, and wait for it
+    Flush(FlushArgs),
+    /// Space bought on chain
+    #[command(subcommand)]
+    Territory(TerritoryVerb),
+    /// Users and their access keys
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Buckets and their limits
+    #[command(subcommand)]
+    Bucket(BucketVerb),
+    /// The root key
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// The local cache
+    #[command(subcommand)]
+    Cache(CacheVerb),
+    /// Run one storage miner (started by `dev --miner-processes`)
+    #[command(hide = true)]
+    Miner(MinerArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The configuration (TOML); `docs/CONFIG.md` explains every key
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Check the configuration and stop
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct PlacementArgs {
+    /// The object, as s3://bucket/key
+    #[arg(value_name = "s3://BUCKET/KEY")]
+    pub object: String,
+    /// Only these bytes, as FIRST-LAST (inclusive, as in HTTP)
+    #[arg(long, value_name = "A-B")]
+    pub range: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct FlushArgs {
+    /// How safe: `dispersed` (held by twelve miners) or `finalized` (in Active deals on chain)
+    #[arg(long, default_value = "dispersed")]
+    pub level: LevelArg,
+    /// Give up after this many seconds (what was begun goes on)
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub timeout: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LevelArg {
+    Staged,
+    Dispersed,
+    Finalized,
+}
+
+impl From<LevelArg> for Level {
+    fn from(level: LevelArg) -> Self {
+        match level {
+            LevelArg::Staged => Self::Staged,
+            LevelArg::Dispersed => Self::Dispersed,
+            LevelArg::Finalized => Self::Finalized,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TerritoryVerb {
+    /// All territories of the account
+    List,
+    /// Buy space: GIB for DAYS days
+    Mint {
+        name: String,
+        /// GiB to buy
+        #[arg(long)]
+        gib: u32,
+        /// Days, at least 30
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// Add space to a territory, for the days it has left
+    Expand {
+        name: String,
+        #[arg(long)]
+        gib: u32,
+    },
+    /// Add days to a territory
+    Renew {
+        name: String,
+        #[arg(long)]
+        days: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Add a user; prints its access key and, once, its secret
+    Add {
+        name: String,
+        /// May do everything in every bucket
+        #[arg(long = "as-admin")]
+        as_admin: bool,
+    },
+    /// All users with their access keys (never secrets)
+    List,
+    /// Remove a user and its keys; its buckets stay
+    Remove { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BucketVerb {
+    /// All buckets with what they hold
+    List,
+    /// Show or set a bucket's limits; `none` lifts one
+    Quota {
+        bucket: String,
+        /// Bytes, with an optional K, M, G, T (powers of 1024), or `none`
+        #[arg(long)]
+        bytes: Option<String>,
+        /// Objects, or `none`
+        #[arg(long)]
+        objects: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Make a root key in a file (0600, or wrapped by CESS_GATEWAY_PASSPHRASE)
+    Init {
+        /// Where; default is root.key in the data directory
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Make it from a recovery copy in CESS_GATEWAY_RECOVERY or the named file
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+        recover: Option<String>,
+    },
+    /// Print the recovery copy of the root key (to a terminal, or with --out to a 0600 file)
+    Recovery {
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheVerb {
+    /// Forget cached bytes, and evict staged segments that are finalized (never others)
+    Drop,
+}
+
+#[derive(Args, Debug)]
+pub struct MinerArgs {
+    /// The miner's directory, with its `miner.json`
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where it serves
+    #[arg(long, value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// The chain, ws://…
+    #[arg(long, value_name = "URL")]
+    pub chain: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Verb};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_gateway_is_named_before_or_after_the_verb() {
+        for line in ["cess-gateway --data-dir /d status --json", "cess-gateway status --json --data-dir /d"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert!(cli.reach.json && matches!(cli.verb, Verb::Status));
+            assert_eq!(cli.reach.data_dir.to_str(), Some("/d"));
+        }
+    }
+}

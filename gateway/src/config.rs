@@ -1,0 +1,202 @@
+//! `serve`'s configuration: TOML, every key documented, unknown keys refused by name.
+//!
+//! The shapes below are the reference; docs/CONFIG.md prints them with examples. Secrets never
+//! stand in the file: it names files (0600) or environment variables that hold them.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Context, Result, fail};
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Journal, catalog, staged segments and caches. Default `./cess-data`.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    #[serde(default)]
+    pub s3: S3Section,
+    #[serde(default)]
+    pub admin: AdminSection,
+    pub chain: ChainSection,
+    pub territory: TerritorySection,
+    pub key: KeySection,
+    #[serde(default)]
+    pub store: StoreSection,
+    #[serde(default)]
+    pub dispersal: DispersalSection,
+}
+
+/// `[s3]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct S3Section {
+    /// Address and port. Default 127.0.0.1:9000.
+    pub listen: SocketAddr,
+    /// Regions a signature may name; the first is the gateway's own. Default cess-1, us-east-1.
+    pub regions: Vec<String>,
+    /// Domains whose sub-domains are buckets (virtual-host style). Default none: path style only.
+    pub base_domains: Vec<String>,
+}
+
+impl Default for S3Section {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
+            regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
+            base_domains: Vec::new(),
+        }
+    }
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct AdminSection {
+    /// Serves /healthz, /readyz, /metrics openly and the rest with the token of
+    /// `data_dir/admin.token`. Default: not served; the admin socket always is.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[chain]`
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChainSection {
+    /// `ws://` (loopback, or with `allow_insecure`) or `wss://`.
+    pub url: String,
+    /// File (0600) with the account's mnemonic or secret URI. Without it, CESS_GATEWAY_MNEMONIC.
+    pub account_file: Option<PathBuf>,
+    /// Allow `ws://` to another machine. Default false.
+    #[serde(default)]
+    pub allow_insecure: bool,
+}
+
+/// `[territory]`
+#[derive(Clone, Debug, Deserialize)]
+pub struct TerritorySection {
+    /// The territory that objects are stored in. It must exist: `cess-gateway territory mint`.
+    pub name: String,
+}
+
+/// `[key]`
+#[derive(Clone, Debug, Deserialize)]
+pub struct KeySection {
+    /// The root key, made by `cess-gateway key init`. Keep it outside `data_dir`; where it is wrapped
+    /// by a passphrase, that comes from CESS_GATEWAY_PASSPHRASE.
+    pub file: PathBuf,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StoreSection {
+    /// `fjall` or `sled`. Default: what the data directory has, else fjall.
+    pub catalog: Option<String>,
+    /// Bytes of sealed data that may wait on this disk. Default: the lesser of 64 GiB and half of
+    /// what is free.
+    pub staging_bytes_max: Option<u64>,
+    /// Bytes of memory for cached data. Default 64 MiB.
+    pub cache_bytes_max: Option<u64>,
+}
+
+/// `[dispersal]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct DispersalSection {
+    /// Milliseconds after which a segment that is not full is sealed. Default one hour.
+    pub seal_age_ms: u64,
+    /// Milliseconds that a waiter for `dispersed` or `finalized` gives others to join. Default 2000.
+    pub linger_ms: u64,
+}
+
+impl Default for DispersalSection {
+    fn default() -> Self {
+        Self { seal_age_ms: 3_600_000, linger_ms: 2_000 }
+    }
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("cess-data")
+}
+
+const KEYS: &[(&str, &[&str])] = &[
+    ("", &["data_dir", "s3", "admin", "chain", "territory", "key", "store", "dispersal"]),
+    ("s3", &["listen", "regions", "base_domains"]),
+    ("admin", &["listen"]),
+    ("chain", &["url", "account_file", "allow_insecure"]),
+    ("territory", &["name"]),
+    ("key", &["file"]),
+    ("store", &["catalog", "staging_bytes_max", "cache_bytes_max"]),
+    ("dispersal", &["seal_age_ms", "linger_ms"]),
+];
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let table: toml::Table = text.parse().context(|| "not TOML".to_owned())?;
+        refuse_unknown(&table)?;
+        let config: Self = table.try_into().context(|| "a value is missing or of the wrong kind".to_owned())?;
+        if config.s3.regions.is_empty() {
+            return fail("s3.regions is empty: clients sign for a region, so name at least one");
+        }
+        if let Some(engine) = &config.store.catalog
+            && !["sled", "fjall"].contains(&engine.as_str())
+        {
+            return fail(format!("store.catalog is {engine:?}; it is `sled` or `fjall`"));
+        }
+        Ok(config)
+    }
+}
+
+fn refuse_unknown(table: &toml::Table) -> Result<()> {
+    for (section, known) in KEYS {
+        let inner = if section.is_empty() { Some(table) } else { table.get(*section).and_then(toml::Value::as_table) };
+        for key in inner.into_iter().flat_map(toml::Table::keys) {
+            if !known.contains(&key.as_str()) {
+                let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
+                let nearest = known
+                    .iter()
+                    .min_by_key(|candidate| strsim::damerau_levenshtein(candidate, key))
+                    .expect("every section has keys");
+                return fail(format!("there is no key {prefix}{key}; did you mean {prefix}{nearest}?"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    const LEAST: &str = "[chain]\nurl = 'ws://127.0.0.1:9944'\n[territory]\nname = 'main'\n[key]\nfile = '/k'\n";
+
+    #[test]
+    fn the_least_file_has_sane_defaults() {
+        let config = Config::parse(LEAST).unwrap();
+        assert_eq!(config.s3.regions, ["cess-1", "us-east-1"]);
+        assert_eq!(config.dispersal.seal_age_ms, 3_600_000);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_name() {
+        let text = format!("{LEAST}[dispersal]\nseal_age_sm = 5\n");
+        let error = Config::parse(&text).unwrap_err().to_string();
+        assert!(error.contains("dispersal.seal_age_sm; did you mean dispersal.seal_age_ms?"), "{error}");
+        let error = Config::parse(&format!("dta_dir = '/d'\n{LEAST}")).unwrap_err().to_string();
+        assert!(error.contains("did you mean data_dir?"), "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = Config::parse("[chain]\nurl = 'x'\n").unwrap_err().to_string();
+        assert!(error.contains("territory") || error.contains("key"), "{error}");
+    }
+}

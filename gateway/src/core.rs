@@ -1,0 +1,178 @@
+//! The object core on its ports: opened in the order that the layers ask for, closed in reverse.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
+use gw_db::catalog::{Engine, open_engine};
+use gw_db::disk::FileDisk;
+use gw_db::{Db, DbConfig, DbPorts};
+use gw_dispersal::{Dispersal, DispersalConfig, DispersalError, DispersalPorts, Restorable, RestorePorts};
+use gw_store::{Durability, Store, StoreConfig, StorePorts};
+use gw_tee::LocalStriper;
+use gw_types::ports::{Chain, Clock, Disk, Keys, Miners, Striper};
+use gw_types::{Level, Lsn, PortError, PortErrorKind, PortResult, StreamId};
+
+use crate::error::{Context, Result, fail};
+
+/// What the core stands on.
+#[derive(Clone)]
+pub struct CorePorts {
+    pub chain: Arc<dyn Chain>,
+    pub miners: Arc<dyn Miners>,
+    pub keys: Arc<dyn Keys>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How it is opened.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// Holds journal, runs, segments and the catalog.
+    pub folder: PathBuf,
+    /// `None`: what the folder has, else fjall.
+    pub engine: Option<Engine>,
+    pub staging_bytes_max: Option<u64>,
+    pub cache_bytes_max: Option<u64>,
+    pub dispersal: DispersalConfig,
+    /// On an empty folder: look for a log of this account and root key on the network first.
+    pub restore: bool,
+}
+
+/// The running core.
+pub struct Core {
+    pub ports: CorePorts,
+    pub db: Arc<Db>,
+    pub data: Arc<Data>,
+    pub dispersal: Arc<Dispersal>,
+    pub store: Store,
+    pub territory: gw_types::TerritoryName,
+}
+
+impl Core {
+    /// Opens everything; replays what a crash left.
+    pub async fn open(ports: CorePorts, config: CoreConfig) -> Result<Self> {
+        let opening = || format!("opening the store in {}", config.folder.display());
+        let disk: Arc<dyn Disk> = Arc::new(FileDisk::new(&config.folder).context(opening)?);
+        let engine = choose_engine(&config.folder, config.engine)?;
+        let catalog = open_engine(engine, &config.folder.join(catalog_folder(engine))).context(opening)?;
+        let striper: Arc<dyn Striper> = Arc::new(LocalStriper::new(cores()));
+        let files = SegmentFiles::new(Arc::clone(&disk));
+        let db_ports = DbPorts { disk, catalog, clock: Arc::clone(&ports.clock), sink: files.clone() };
+        let db = Db::open(db_ports, DbConfig::default()).await.context(opening)?;
+        if config.restore && db.appended() == Lsn(0) {
+            restore(&ports, Arc::clone(&striper), &db).await?;
+        }
+        let data_ports = DataPorts {
+            db: Arc::clone(&db),
+            files,
+            keys: Arc::clone(&ports.keys),
+            miners: Arc::clone(&ports.miners),
+            striper: Arc::clone(&striper),
+            clock: Arc::clone(&ports.clock),
+        };
+        let mut data_config = DataConfig { staging_bytes_max: config.staging_bytes_max, ..DataConfig::default() };
+        if let Some(bytes) = config.cache_bytes_max {
+            data_config.cache_bytes_max = bytes;
+        }
+        let data = Data::open(data_ports, data_config).await.context(opening)?;
+        let territory = config.dispersal.territory.clone();
+        let dispersal_ports = DispersalPorts {
+            db: Arc::clone(&db),
+            data: Arc::clone(&data),
+            chain: Arc::clone(&ports.chain),
+            miners: Arc::clone(&ports.miners),
+            striper,
+            keys: Arc::clone(&ports.keys),
+            clock: Arc::clone(&ports.clock),
+        };
+        let dispersal = Dispersal::start(dispersal_ports, config.dispersal).context(opening)?;
+        let store_ports = StorePorts {
+            db: Arc::clone(&db),
+            data: Arc::clone(&data),
+            keys: Arc::clone(&ports.keys),
+            clock: Arc::clone(&ports.clock),
+            durability: Some(Arc::new(Dispersed(Arc::clone(&dispersal)))),
+        };
+        let store = Store::open(store_ports, StoreConfig::default()).await.context(opening)?;
+        Ok(Self { ports, db, data, dispersal, store, territory })
+    }
+
+    /// Syncs and closes. Deals under way go on at the next start.
+    pub async fn close(self) -> Result<()> {
+        self.dispersal.stop().await;
+        self.store.close().await.context(|| "closing the store".to_owned())
+    }
+}
+
+async fn restore(ports: &CorePorts, striper: Arc<dyn Striper>, db: &Db) -> Result<()> {
+    let doing = || "restoring the namespace from the network".to_owned();
+    let restore_ports = RestorePorts {
+        chain: Arc::clone(&ports.chain),
+        miners: Arc::clone(&ports.miners),
+        keys: Arc::clone(&ports.keys),
+        striper,
+    };
+    let found = Restorable::read(&restore_ports).await.context(doing)?;
+    if found.parts == 0 && found.parts_left > 0 {
+        return fail(format!(
+            "the network holds {} parts of a log and none can be opened: is this the right root key?",
+            found.parts_left
+        ));
+    }
+    if found.parts > 0 {
+        tracing::info!(parts = found.parts, left = found.parts_left, rows = found.row_count(), lsn = found.lsn.0, "restoring");
+        found.write(db, ports.clock.now()).await.context(doing)?;
+    }
+    Ok(())
+}
+
+/// The engine a folder has, or the one asked for in a new folder.
+fn choose_engine(folder: &Path, asked: Option<Engine>) -> Result<Engine> {
+    let there = [Engine::Fjall, Engine::Sled].into_iter().find(|engine| folder.join(catalog_folder(*engine)).exists());
+    match (there, asked) {
+        (Some(there), Some(asked)) if there != asked => fail(format!(
+            "{} has a {} catalog; to change the engine, stop the gateway and delete that folder: it is rebuilt",
+            folder.display(),
+            catalog_folder(there)
+        )),
+        (Some(there), _) => Ok(there),
+        (None, asked) => Ok(asked.unwrap_or(Engine::Fjall)),
+    }
+}
+
+fn catalog_folder(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Sled => "catalog-sled",
+        Engine::Fjall => "catalog-fjall",
+    }
+}
+
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Dispersal as the store's seam to what lies behind `staged`.
+#[derive(Debug)]
+struct Dispersed(Arc<Dispersal>);
+
+#[async_trait]
+impl Durability for Dispersed {
+    async fn wait(&self, level: Level, _stream: StreamId, lsn: Lsn) -> PortResult<()> {
+        self.0.wait(level, lsn).await.map_err(port_error)
+    }
+    async fn flush(&self, level: Level) -> PortResult<()> {
+        self.0.flush(level).await.map(drop).map_err(port_error)
+    }
+    fn watermark(&self, level: Level) -> Lsn {
+        self.0.marks().at(level)
+    }
+}
+
+fn port_error(error: DispersalError) -> PortError {
+    match error {
+        DispersalError::Port(error) => error,
+        other => PortError::unknown(PortErrorKind::Unavailable, "dispersal").with_source(other),
+    }
+}

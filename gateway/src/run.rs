@@ -1,0 +1,166 @@
+//! A gateway from open to stop: the same for `dev` and `serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gw_s3::{RunningS3, S3Config, S3Server};
+use gw_store::{Secret, UserSpec};
+use gw_types::{Authenticated, Frontend};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
+
+use crate::admin::routes::{DevControl, Gateway};
+use crate::admin::server::AdminServer;
+use crate::core::Core;
+use crate::datadir::{DataDir, read_secret, write_secret};
+use crate::error::{Context, Error, Result};
+
+/// Where it listens.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    pub s3: SocketAddr,
+    /// `None`: the admin API only on its socket.
+    pub admin: Option<SocketAddr>,
+    pub regions: Vec<String>,
+    pub base_domains: Vec<String>,
+    /// Where an address is taken: a free port instead of an error.
+    pub fall_back: bool,
+}
+
+/// Everything that serves.
+pub struct Serving {
+    core: Arc<Core>,
+    s3: RunningS3,
+    admin: AdminServer,
+}
+
+impl Serving {
+    /// Binds the frontends on an open core.
+    pub async fn start(
+        dir: &DataDir,
+        core: Core,
+        listen: &Listen,
+        simulated: Vec<String>,
+        dev: Option<Arc<dyn DevControl>>,
+    ) -> Result<Self> {
+        let core = Arc::new(core);
+        let s3 = bind_s3(&core, listen).await?;
+        let gateway = Gateway { core: Arc::clone(&core), s3: s3.metrics(), simulated, dev };
+        let tcp = match listen.admin {
+            Some(addr) => Some(bind(addr, listen.fall_back).await?),
+            None => None,
+        };
+        let token = admin_token(&dir.join("admin.token"))?;
+        let admin = AdminServer::start(Arc::new(gateway), &dir.join("admin.sock"), tcp, token).await?;
+        Ok(Self { core, s3, admin })
+    }
+
+    /// `http://host:port` of S3.
+    pub fn s3_url(&self) -> String {
+        format!("http://{}", self.s3.local_addr())
+    }
+    /// The S3 port.
+    pub fn s3_addr(&self) -> SocketAddr {
+        self.s3.local_addr()
+    }
+    /// The admin TCP address, where there is one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.addr()
+    }
+
+    /// Drains requests, then syncs and closes. Nothing acknowledged is lost either way.
+    pub async fn stop(self) -> Result<()> {
+        self.s3.shutdown().await;
+        self.admin.stop();
+        drop(self.admin);
+        let mut core = self.core;
+        // An admin request under way holds the core for a moment more.
+        for _ in 0..100 {
+            match Arc::try_unwrap(core) {
+                Ok(core) => return core.close().await,
+                Err(shared) => core = shared,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        core.dispersal.stop().await;
+        core.store.close().await.context(|| "closing the store".to_owned())
+    }
+}
+
+async fn bind_s3(core: &Core, listen: &Listen) -> Result<RunningS3> {
+    let config = |listen_on| S3Config {
+        listen: listen_on,
+        regions: listen.regions.clone(),
+        base_domains: listen.base_domains.clone(),
+        ..S3Config::default()
+    };
+    let doing = || format!("serving S3 on {}", listen.s3);
+    match S3Server::bind(config(listen.s3), core.store.clone()).await {
+        Err(error) if listen.fall_back && error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(addr = %listen.s3, "the S3 port is taken; a free one is used");
+            let free = SocketAddr::new(listen.s3.ip(), 0);
+            S3Server::bind(config(free), core.store.clone()).await.context(doing)
+        }
+        outcome => outcome.context(doing),
+    }
+}
+
+async fn bind(addr: SocketAddr, fall_back: bool) -> Result<TcpListener> {
+    match TcpListener::bind(addr).await {
+        Err(error) if fall_back && error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!(%addr, "the admin port is taken; a free one is used");
+            TcpListener::bind(SocketAddr::new(addr.ip(), 0)).await.context(|| "serving the admin API".to_owned())
+        }
+        outcome => outcome.context(|| format!("serving the admin API on {addr}")),
+    }
+}
+
+fn admin_token(path: &PathBuf) -> Result<Arc<str>> {
+    if let Some(kept) = read_secret(path)? {
+        let text = String::from_utf8(kept).context(|| format!("reading {}", path.display()))?;
+        return Ok(text.trim().into());
+    }
+    let text = random_text(32)?;
+    write_secret(path, format!("{}\n", text.as_str()).as_bytes())?;
+    Ok(text.as_str().into())
+}
+
+/// Letters and digits from `bytes` random bytes.
+pub fn random_text(bytes: usize) -> Result<Zeroizing<String>> {
+    let mut raw = Zeroizing::new(vec![0; bytes]);
+    getrandom::fill(&mut raw).map_err(|error| Error::new(format!("no randomness: {error}")))?;
+    Ok(Zeroizing::new(hex::encode(raw.as_slice())))
+}
+
+/// The credentials of the first user: made where the store has no user of this name.
+pub async fn first_user(core: &Core, access_key: &str, secret: &str) -> Result<()> {
+    let doing = || "adding the first user".to_owned();
+    if core.store.credential(access_key).await.context(doing)?.is_some() {
+        return Ok(());
+    }
+    let admin = Authenticated::user("admin", Frontend::Admin);
+    let users = core.store.user_list(&admin).await.context(doing)?;
+    let name = if users.iter().any(|user| user.name == "root") { format!("root-{access_key}") } else { "root".to_owned() };
+    let spec = UserSpec {
+        name,
+        admin: true,
+        access_key: Some(access_key.to_owned()),
+        secret: Some(Secret::new(secret)),
+    };
+    core.store.user_add(&admin, spec).await.context(doing)?;
+    Ok(())
+}
+
+/// Returns at SIGTERM or SIGINT.
+pub async fn told_to_stop() -> Result<()> {
+    let doing = || "waiting for signals".to_owned();
+    let mut term = signal(SignalKind::terminate()).context(doing)?;
+    let mut int = signal(SignalKind::interrupt()).context(doing)?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! `cess-gateway serve`: the gateway against a chain endpoint and real miners.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gw_chain::{ChainConfig, Signer, SubxtChain};
+use gw_db::catalog::Engine;
+use gw_dispersal::DispersalConfig;
+use gw_miner_client::{HttpMiners, HttpMinersConfig, ReadKey};
+use gw_tee::{RootKey, RootKeys};
+use gw_types::ports::{Clock, Keys, Miners};
+use gw_types::TerritoryName;
+use zeroize::Zeroizing;
+
+use crate::cli::ServeArgs;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::core::{Core, CoreConfig, CorePorts};
+use crate::datadir::{DataDir, read_secret};
+use crate::error::{Context, Error, Result, fail};
+use crate::run::{Listen, Serving, told_to_stop};
+
+/// Runs until told to stop.
+#[allow(clippy::print_stdout, reason = "this is what the command prints")]
+pub async fn serve(args: &ServeArgs) -> Result<()> {
+    let config = Config::read(&args.config)?;
+    if args.check {
+        println!("{} is in order", args.config.display());
+        return Ok(());
+    }
+    let dir = DataDir::own(&config.data_dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let keys: Arc<dyn Keys> = Arc::new(RootKeys::new(root_key(&config)?, Arc::clone(&clock)));
+    let signer = signer(&config)?;
+    let chain_config = ChainConfig { allow_insecure: config.chain.allow_insecure, ..ChainConfig::default() };
+    let chain = SubxtChain::connect_with(&config.chain.url, signer, chain_config)
+        .await
+        .context(|| format!("connecting to the chain at {}", config.chain.url))?;
+    let miners: Arc<dyn Miners> =
+        Arc::new(HttpMiners::new(HttpMinersConfig::default(), ReadKey::generate(), Arc::clone(&clock)));
+    let territory = TerritoryName::new(config.territory.name.clone())
+        .ok_or_else(|| Error::new("territory.name has 1 to 63 bytes"))?;
+    let mut dispersal = DispersalConfig::new(territory);
+    dispersal.seal_age = Duration::from_millis(config.dispersal.seal_age_ms);
+    dispersal.linger = Duration::from_millis(config.dispersal.linger_ms);
+    let core_config = CoreConfig {
+        folder: dir.join("store"),
+        engine: config.store.catalog.as_deref().and_then(Engine::from_name),
+        staging_bytes_max: config.store.staging_bytes_max,
+        cache_bytes_max: config.store.cache_bytes_max,
+        dispersal,
+        restore: true,
+    };
+    let simulated = if keys.evidence().simulated { vec!["root key".to_owned()] } else { Vec::new() };
+    let core = Core::open(CorePorts { chain: Arc::new(chain), miners, keys, clock }, core_config).await?;
+    let listen = Listen {
+        s3: config.s3.listen,
+        admin: config.admin.listen,
+        regions: config.s3.regions,
+        base_domains: config.s3.base_domains,
+        fall_back: false,
+    };
+    let serving = Serving::start(&dir, core, &listen, simulated, None).await?;
+    tracing::info!(s3 = %serving.s3_url(), "serving");
+    told_to_stop().await?;
+    tracing::info!("stopping");
+    serving.stop().await
+}
+
+fn root_key(config: &Config) -> Result<RootKey> {
+    let path = &config.key.file;
+    if !path.exists() {
+        return fail(format!("there is no root key at {0}: make one with `cess-gateway key init --file {0}`", path.display()));
+    }
+    let passphrase = std::env::var("CESS_GATEWAY_PASSPHRASE").ok().filter(|text| !text.is_empty()).map(Zeroizing::new);
+    RootKey::load(path, passphrase.as_deref().map(String::as_str)).context(|| format!("the root key {}", path.display()))
+}
+
+fn signer(config: &Config) -> Result<Signer> {
+    let text = match &config.chain.account_file {
+        Some(path) => {
+            let bytes = read_secret(path)?.ok_or_else(|| Error::new(format!("there is no {}", path.display())))?;
+            Zeroizing::new(String::from_utf8(bytes).context(|| format!("reading {}", path.display()))?)
+        }
+        None => Zeroizing::new(std::env::var("CESS_GATEWAY_MNEMONIC").map_err(|_| {
+            Error::new("name chain.account_file, or set CESS_GATEWAY_MNEMONIC to the account's mnemonic")
+        })?),
+    };
+    let text = text.trim();
+    Signer::from_mnemonic(text).or_else(|_| Signer::from_uri(text)).context(|| "reading the account".to_owned())
+}
