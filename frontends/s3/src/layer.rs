@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SERVER, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -187,9 +186,3 @@ impl Layer {
 fn waits_to_be_asked(parts: &Parts) -> bool {
     parts.headers.contains_key(EXPECT)
 }
-
-const _: () = {
-    const fn is_send<T: Send>() {}
-    is_send::<Outgoing<Body, Busy>>();
-    is_send::<Bytes>();
-};

@@ -31,6 +31,10 @@ pub(crate) enum Signed {
 pub(crate) struct Regions<'a>(pub(crate) &'a [String]);
 
 impl Regions<'_> {
+    fn right(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
     fn check(&self, scope: &Scope<'_>, from: Signed) -> Result<(), Refusal> {
         let (code, what) = match from {
             Signed::Query => {
@@ -48,7 +52,7 @@ impl Regions<'_> {
         if self.0.iter().any(|region| region == scope.region) {
             return Ok(());
         }
-        let right = self.0.first().cloned().unwrap_or_default();
+        let right = self.right().to_owned();
         let message = format!("{what}; the region '{}' is wrong; expecting '{right}'", scope.region);
         Err(Refusal { region: Some(right), ..Refusal::bad(code, message) })
     }
@@ -82,7 +86,7 @@ pub(crate) fn examine(
 ) -> Result<Signed, Refusal> {
     let query = Query::read(query.unwrap_or_default());
     if query.has("Signature") || query.has("AWSAccessKeyId") {
-        return Err(version_2());
+        return Err(version_2(regions));
     }
     let signed_by_query =
         query.has("X-Amz-Signature") || query.has("X-Amz-Algorithm") || query.has("X-Amz-Credential");
@@ -100,7 +104,7 @@ pub(crate) fn examine(
     let line = line.to_str().map_err(|_| malformed())?.trim();
     match line.split_once([' ', '\t']) {
         Some(("AWS4-HMAC-SHA256", rest)) => by_header(headers, rest, regions),
-        Some(("AWS", _)) => Err(version_2()),
+        Some(("AWS", _)) => Err(version_2(regions)),
         Some(("AWS4-ECDSA-P256-SHA256", _)) => Err(version_4a()),
         _ => Err(Refusal::bad("InvalidArgument", "Unsupported Authorization Type")),
     }
@@ -216,12 +220,15 @@ fn malformed() -> Refusal {
     )
 }
 
-fn version_2() -> Refusal {
+fn version_2(regions: &Regions<'_>) -> Refusal {
+    let region = regions.right();
     Refusal::bad(
         "InvalidRequest",
-        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256. Signature \
-         Version 2 is not supported; set region cess-1 (aws configure set region cess-1, or --region cess-1) or \
-         signature_version=s3v4: with region us-east-1 some clients presign with Version 2 unasked.",
+        format!(
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256. Signature \
+             Version 2 is not supported; set region {region} (aws configure set region {region}, or --region \
+             {region}) or signature_version=s3v4: with region us-east-1 some clients presign with Version 2 unasked."
+        ),
     )
 }
 
@@ -229,7 +236,7 @@ fn version_4a() -> Refusal {
     Refusal::new(
         StatusCode::NOT_IMPLEMENTED,
         "NotImplemented",
-        "Signature Version 4A (AWS4-ECDSA-P256-SHA256) is not supported; use AWS4-HMAC-SHA256 with region cess-1.",
+        "Signature Version 4A (AWS4-ECDSA-P256-SHA256) is not supported; use AWS4-HMAC-SHA256.",
     )
 }
 

@@ -124,7 +124,7 @@ impl Operations {
             )));
         }
         let writer = self.store.upload_put_part(ask.who, &bucket, &key, upload, number, Some(declared)).await;
-        let mut writer = Writer::Part(writer.map_err(from_store)?);
+        let mut writer = Writer::Part(Box::new(writer.map_err(from_store)?));
         let verified = pump(input.body, promise, declared, &extensions, &mut writer).await?;
         let Writer::Part(writer) = writer else { return Err(S3ErrorCode::InternalError.into()) };
         let finish =

@@ -30,8 +30,8 @@ const DELETE_KEYS_MAX: usize = 1000;
 
 /// Either of the store's writers.
 pub(super) enum Writer {
-    Object(ObjectWriter),
-    Part(PartWriter),
+    Object(Box<ObjectWriter>),
+    Part(Box<PartWriter>),
 }
 
 impl Writer {
@@ -102,7 +102,7 @@ impl Operations {
         };
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         let writer = self.store.put(ask.who, &bucket, &key, options).await.map_err(from_store)?;
-        let mut writer = Writer::Object(writer);
+        let mut writer = Writer::Object(Box::new(writer));
         let verified = pump(input.body, promise, declared, &extensions, &mut writer).await?;
         let Writer::Object(writer) = writer else { return Err(S3ErrorCode::InternalError.into()) };
         let finish = FinishOptions { content_md5: verified.md5, checksums: vec![verified.checksum] };

@@ -25,8 +25,8 @@ struct WallClock(Instant);
 #[async_trait]
 impl Clock for WallClock {
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        Timestamp(since.as_nanos().try_into().unwrap())
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
+        Timestamp(since.as_nanos().try_into().expect("nanoseconds fit until 2262"))
     }
     fn elapsed(&self) -> Duration {
         self.0.elapsed()
@@ -63,12 +63,13 @@ impl Miners for Nobody {
 /// A store with users of these names, access keys and secrets.
 pub async fn store(users: &[(&str, &str, &str)]) -> Arc<Store> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock(Instant::now()));
-    let keys = Arc::new(RootKeys::new(RootKey::generate().unwrap(), clock.clone()));
+    let keys =
+        Arc::new(RootKeys::new(RootKey::generate().expect("the system has randomness"), clock.clone()));
     let disk = Arc::new(MemDisk::new());
     let files = SegmentFiles::new(disk.clone());
     let ports =
         DbPorts { disk, catalog: Arc::new(MemoryCatalog::new()), clock: clock.clone(), sink: files.clone() };
-    let db = Db::open(ports, DbConfig::default()).await.unwrap();
+    let db = Db::open(ports, DbConfig::default()).await.expect("an empty database opens");
     let ports = DataPorts {
         db: db.clone(),
         files,
@@ -78,9 +79,9 @@ pub async fn store(users: &[(&str, &str, &str)]) -> Arc<Store> {
         clock: clock.clone(),
     };
     let config = DataConfig { staging_bytes_max: Some(1 << 30), ..DataConfig::default() };
-    let data = Data::open(ports, config).await.unwrap();
+    let data = Data::open(ports, config).await.expect("an empty data layer opens");
     let ports = StorePorts { db, data, keys, clock, durability: None };
-    let store = Store::open(ports, StoreConfig::default()).await.unwrap();
+    let store = Store::open(ports, StoreConfig::default()).await.expect("an empty store opens");
     let admin = Authenticated::user("root", Frontend::Admin);
     for (name, access_key, secret) in users {
         let spec = UserSpec {
@@ -89,7 +90,7 @@ pub async fn store(users: &[(&str, &str, &str)]) -> Arc<Store> {
             access_key: Some((*access_key).to_owned()),
             secret: Some(Secret::new(*secret)),
         };
-        store.user_add(&admin, spec).await.unwrap();
+        store.user_add(&admin, spec).await.expect("a new user");
     }
     Arc::new(store)
 }

@@ -98,7 +98,7 @@ where
     T: std::fmt::Debug,
     SdkError<E>: ProvideErrorMetadata,
 {
-    let error = result.err().expect("an error");
+    let error = result.expect_err("an error");
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     (status, error.code().unwrap_or_default().to_owned())
 }

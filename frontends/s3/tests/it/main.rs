@@ -3,6 +3,8 @@
 //! Two clients ask: aws-sdk-s3, as users do, and `wire`, which writes requests byte by byte with
 //! signatures by aws-sigv4, an implementation that shares nothing with the server's.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic as a test may")]
+
 mod auth;
 mod backing;
 mod bodies;
