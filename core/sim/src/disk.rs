@@ -394,6 +394,33 @@ impl ForgettingDisk {
     pub fn cut_after(&self, changes: u64) {
         self.disk.model.lock().changes_left = Some(changes);
     }
+    /// An independent copy, with what is not synced still not synced. The power is on.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let model = self.disk.model.lock();
+        let mut copies: Vec<(Cell, Cell)> = Vec::new();
+        // A file may stand under several names; it must stay one file.
+        let mut copy_of = |cell: &Cell| -> Cell {
+            if let Some((_, copy)) = copies.iter().find(|(old, _)| Arc::ptr_eq(old, cell)) {
+                return copy.clone();
+            }
+            let copy = Arc::new(Mutex::new(cell.lock().clone()));
+            copies.push((cell.clone(), copy.clone()));
+            copy
+        };
+        let names = model.names.iter().map(|(name, cell)| (name.clone(), copy_of(cell))).collect();
+        let durable_names =
+            model.durable_names.iter().map(|(name, cell)| (name.clone(), copy_of(cell))).collect();
+        let name_changes = model.name_changes.iter().map(|change| match change {
+            NameChange::Create(name, cell) => NameChange::Create(name.clone(), copy_of(cell)),
+            NameChange::Remove(name) => NameChange::Remove(name.clone()),
+            NameChange::Rename(from, to, cell) => NameChange::Rename(from.clone(), to.clone(), copy_of(cell)),
+        });
+        let name_changes = name_changes.collect();
+        let capacity = model.capacity;
+        let copy = Model { forgets: true, capacity, names, durable_names, name_changes, ..Model::default() };
+        Self { disk: MemDisk { model: Arc::new(Mutex::new(copy)) } }
+    }
     /// Whether the power is off.
     pub fn is_off(&self) -> bool {
         self.disk.model.lock().changes_left == Some(0)

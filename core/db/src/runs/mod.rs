@@ -98,6 +98,11 @@ impl RunSet {
         for run in &manifest.runs {
             check_present(run, &entries)?;
         }
+        if !entries.is_empty() {
+            // The manifest just read may have its name only in memory, when the process before was killed
+            // between rename and sync. Leftovers may go only once it is the one that a power cut leaves.
+            disk.sync_dir(FOLDER).await?;
+        }
         let named =
             |name: &str| name == manifest::NAME || manifest.runs.iter().any(|run| file_name(run.seq) == name);
         for entry in entries.iter().filter(|entry| !named(&entry.name)) {
