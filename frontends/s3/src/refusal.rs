@@ -73,7 +73,32 @@ pub(crate) fn dress(document: &Bytes, names: &Names<'_>) -> Option<(Bytes, Strin
     let text = std::str::from_utf8(document).ok()?;
     let body = text.strip_suffix("</Error>")?;
     let code = body.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned();
+    if !body.contains("<Message>") {
+        let message = format!("</Code><Message>{}</Message>", sentence(&code));
+        let body = body.replacen("</Code>", &message, 1);
+        return Some((Bytes::from(format!("{body}{}</Error>", names.elements())), code));
+    }
     Some((Bytes::from(format!("{body}{}</Error>", names.elements())), code))
+}
+
+/// AWS's sentence for the errors that s3s makes without one.
+fn sentence(code: &str) -> &'static str {
+    match code {
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "KeyTooLongError" => "Your key is too long",
+        "MalformedXML" => {
+            "The XML you provided was not well-formed or did not validate against our published schema"
+        }
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "MissingRequestBodyError" => "Request Body is empty",
+        "NotImplemented" => "A header or query you provided implies functionality that is not implemented.",
+        "SignatureDoesNotMatch" => {
+            "The request signature we calculated does not match the signature you provided. Check your key and signing \
+             method."
+        }
+        _ => "The request could not be answered; the code says why.",
+    }
 }
 
 /// Text in XML: the five entities, and nothing that XML 1.0 forbids.
@@ -115,7 +140,11 @@ mod tests {
         assert!(text.ends_with(
             "<Resource>/b/&lt;k&gt;</Resource><RequestId>R1</RequestId><HostId>H1</HostId></Error>"
         ));
+        assert_eq!(text.matches("<Message>").count(), 1);
         assert!(dress(&Bytes::from_static(b"<ListBucketResult/>"), &NAMES).is_none());
+        let (dressed, _) =
+            dress(&Bytes::from_static(b"<Error><Code>InvalidURI</Code></Error>"), &NAMES).unwrap();
+        assert!(String::from_utf8(dressed.to_vec()).unwrap().contains("</Code><Message>Couldn't parse"));
     }
 
     #[test]
