@@ -142,7 +142,8 @@ impl Config {
     fn parse(text: &str) -> Result<Self> {
         let table: toml::Table = text.parse().context(|| "not TOML".to_owned())?;
         refuse_unknown(&table)?;
-        let config: Self = table.try_into().context(|| "a value is missing or of the wrong kind".to_owned())?;
+        let config: Self =
+            table.try_into().context(|| "a value is missing or of the wrong kind".to_owned())?;
         if config.s3.regions.is_empty() {
             return fail("s3.regions is empty: clients sign for a region, so name at least one");
         }
@@ -157,7 +158,11 @@ impl Config {
 
 fn refuse_unknown(table: &toml::Table) -> Result<()> {
     for (section, known) in KEYS {
-        let inner = if section.is_empty() { Some(table) } else { table.get(*section).and_then(toml::Value::as_table) };
+        let inner = if section.is_empty() {
+            Some(table)
+        } else {
+            table.get(*section).and_then(toml::Value::as_table)
+        };
         for key in inner.into_iter().flat_map(toml::Table::keys) {
             if !known.contains(&key.as_str()) {
                 let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
@@ -176,7 +181,8 @@ fn refuse_unknown(table: &toml::Table) -> Result<()> {
 mod tests {
     use super::Config;
 
-    const LEAST: &str = "[chain]\nurl = 'ws://127.0.0.1:9944'\n[territory]\nname = 'main'\n[key]\nfile = '/k'\n";
+    const LEAST: &str =
+        "[chain]\nurl = 'ws://127.0.0.1:9944'\n[territory]\nname = 'main'\n[key]\nfile = '/k'\n";
 
     #[test]
     fn the_least_file_has_sane_defaults() {

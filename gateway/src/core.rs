@@ -72,7 +72,8 @@ impl Core {
             striper: Arc::clone(&striper),
             clock: Arc::clone(&ports.clock),
         };
-        let mut data_config = DataConfig { staging_bytes_max: config.staging_bytes_max, ..DataConfig::default() };
+        let mut data_config =
+            DataConfig { staging_bytes_max: config.staging_bytes_max, ..DataConfig::default() };
         if let Some(bytes) = config.cache_bytes_max {
             data_config.cache_bytes_max = bytes;
         }
@@ -122,7 +123,13 @@ async fn restore(ports: &CorePorts, striper: Arc<dyn Striper>, db: &Db) -> Resul
         ));
     }
     if found.parts > 0 {
-        tracing::info!(parts = found.parts, left = found.parts_left, rows = found.row_count(), lsn = found.lsn.0, "restoring");
+        tracing::info!(
+            parts = found.parts,
+            left = found.parts_left,
+            rows = found.row_count(),
+            lsn = found.lsn.0,
+            "restoring"
+        );
         found.write(db, ports.clock.now()).await.context(doing)?;
     }
     Ok(())
@@ -130,7 +137,9 @@ async fn restore(ports: &CorePorts, striper: Arc<dyn Striper>, db: &Db) -> Resul
 
 /// The engine a folder has, or the one asked for in a new folder.
 fn choose_engine(folder: &Path, asked: Option<Engine>) -> Result<Engine> {
-    let there = [Engine::Fjall, Engine::Sled].into_iter().find(|engine| folder.join(catalog_folder(*engine)).exists());
+    let there = [Engine::Fjall, Engine::Sled]
+        .into_iter()
+        .find(|engine| folder.join(catalog_folder(*engine)).exists());
     match (there, asked) {
         (Some(there), Some(asked)) if there != asked => fail(format!(
             "{} has a {} catalog; to change the engine, stop the gateway and delete that folder: it is rebuilt",

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,8 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
 
     let miners: Arc<dyn Miners> =
         Arc::new(HttpMiners::new(HttpMinersConfig::default(), ReadKey::generate(), Arc::clone(&clock)));
-    let mut dispersal = DispersalConfig::new(TerritoryName::new(TERRITORY).expect("the name has 1 to 63 bytes"));
+    let mut dispersal =
+        DispersalConfig::new(TerritoryName::new(TERRITORY).expect("the name has 1 to 63 bytes"));
     dispersal.seal_age = Duration::from_millis(args.seal_age_ms);
     dispersal.poll = Duration::from_secs(2);
     let config = CoreConfig {
@@ -58,7 +59,8 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
     let simulated = ["chain", "miners", "root key"].map(str::to_owned).to_vec();
     let control: Arc<dyn DevControl> = Arc::new(Control(Arc::clone(&net)));
     let serving = Serving::start(&dir, core, &listen, simulated, Some(control)).await?;
-    let (s3_port, admin_port) = (serving.s3_addr().port(), serving.admin_addr().map_or(0, |addr| addr.port()));
+    let (s3_port, admin_port) =
+        (serving.s3_addr().port(), serving.admin_addr().map_or(0, |addr| addr.port()));
     net.remember(|identity| {
         identity.s3_port = s3_port;
         identity.admin_port = admin_port;
@@ -119,7 +121,9 @@ async fn credentials(net: &DevNet, args: &DevArgs) -> Result<(String, Zeroizing<
 /// Port 0 means a free one, and the same one at the next start.
 async fn listen(net: &DevNet, args: &DevArgs) -> Listen {
     let kept = net.identity().await;
-    let again = |asked: SocketAddr, kept: u16| if asked.port() == 0 { SocketAddr::new(asked.ip(), kept) } else { asked };
+    let again = |asked: SocketAddr, kept: u16| {
+        if asked.port() == 0 { SocketAddr::new(asked.ip(), kept) } else { asked }
+    };
     Listen {
         s3: again(args.s3_listen, kept.s3_port),
         admin: Some(again(args.admin_listen, kept.admin_port)),
@@ -132,24 +136,40 @@ async fn listen(net: &DevNet, args: &DevArgs) -> Listen {
 #[allow(clippy::print_stdout, reason = "this is what the command prints")]
 fn show(ready: &Ready, reach: &Reach, begun: Instant, new_key: Option<&Path>) {
     if reach.json {
-        println!("{}", serde_json::json!({ "s3": ready.s3, "admin": ready.admin, "chain": ready.chain, "region": ready.region, "pid": ready.pid }));
+        println!(
+            "{}",
+            serde_json::json!({ "s3": ready.s3, "admin": ready.admin, "chain": ready.chain, "region": ready.region, "pid": ready.pid })
+        );
         return;
     }
-    println!("cess-gateway serves (in {} ms). Chain, miners and root key are development stand-ins.\n", begun.elapsed().as_millis());
+    println!(
+        "cess-gateway serves (in {} ms). Chain, miners and root key are development stand-ins.\n",
+        begun.elapsed().as_millis()
+    );
     println!("  S3      {}   region {}", ready.s3, ready.region);
     println!("  admin   {}   (/healthz /readyz /metrics)", ready.admin);
     println!("  chain   {}", ready.chain);
     println!("  data    {}\n", reach.data_dir.display());
     // Into a log or a pipe the secret does not go: whoever may read it finds it in the ready file.
-    let secret = if std::io::stdout().is_terminal() { ready.secret_key.as_str() } else { "(in the ready file)" };
+    let secret =
+        if std::io::stdout().is_terminal() { ready.secret_key.as_str() } else { "(in the ready file)" };
     println!("  access key  {}", ready.access_key);
     println!("  secret key  {secret}\n");
     println!("Try it from another terminal:\n");
-    println!("  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={}", ready.access_key, ready.region);
-    println!("  aws --endpoint-url {} s3 mb s3://first && aws --endpoint-url {} s3 cp README.md s3://first/\n", ready.s3, ready.s3);
+    println!(
+        "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={}",
+        ready.access_key, ready.region
+    );
+    println!(
+        "  aws --endpoint-url {} s3 mb s3://first && aws --endpoint-url {} s3 cp README.md s3://first/\n",
+        ready.s3, ready.s3
+    );
     if let Some(path) = new_key {
         println!("A root key was made: {}. Without it nothing stored can ever be read;", path.display());
-        println!("keep a copy elsewhere: cess-gateway key recovery --data-dir {}\n", reach.data_dir.display());
+        println!(
+            "keep a copy elsewhere: cess-gateway key recovery --data-dir {}\n",
+            reach.data_dir.display()
+        );
     }
     println!("Ctrl-C stops it; the next start resumes.");
 }
@@ -159,13 +179,8 @@ struct Control(Arc<DevNet>);
 #[async_trait]
 impl DevControl for Control {
     async fn miner(&self, index: u16, act: &[u8]) -> Result<()> {
-        let act: DevMinerAct =
-            serde_json::from_slice(act).map_err(|error| Error::new(format!("not an act for a miner: {error}")))?;
+        let act: DevMinerAct = serde_json::from_slice(act)
+            .map_err(|error| Error::new(format!("not an act for a miner: {error}")))?;
         self.0.act(index, &act).await
     }
-}
-
-/// Where `dev` keeps its root key.
-pub fn key_path(reach: &Reach, file: Option<&PathBuf>) -> PathBuf {
-    file.cloned().unwrap_or_else(|| reach.data_dir.join("root.key"))
 }

@@ -4,6 +4,7 @@
 
 mod identity;
 mod miner;
+mod secret_text;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,8 +22,8 @@ use crate::datadir::DataDir;
 use crate::error::{Context, Result, fail};
 
 pub use identity::Identity;
-pub use miner::{MinerFile, run_miner};
 use miner::MinerHost;
+pub use miner::{MinerFile, run_miner};
 
 /// The territory that `dev` buys.
 pub const TERRITORY: &str = "cess-gateway-dev";
@@ -52,12 +53,14 @@ impl DevNet {
     pub async fn start(dir: Arc<DataDir>, args: &DevArgs, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut identity = Identity::load_or_make(&dir, args.miners)?;
         let (chain, ws) = start_chain(&dir, &identity, args).await?;
-        let signer = Signer::from_mnemonic(&identity.mnemonic).context(|| "reading the account".to_owned())?;
+        let signer =
+            Signer::from_mnemonic(&identity.mnemonic).context(|| "reading the account".to_owned())?;
         let client = SubxtChain::from_rpc_client(RpcClient::new(chain.rpc_client()), signer)
             .await
             .context(|| "talking to the development chain".to_owned())?;
         identity.chain_port = ws.local_addr().port();
-        let mut miners = Miners { dir, identity, hosts: BTreeMap::new(), processes: args.miner_processes, clock };
+        let mut miners =
+            Miners { dir, identity, hosts: BTreeMap::new(), processes: args.miner_processes, clock };
         miners.start_all(&client, ws.local_addr()).await?;
         miners.identity.save(&miners.dir)?;
         let net = Self { chain, ws, client, miners: Mutex::new(miners) };
@@ -128,10 +131,9 @@ impl DevNet {
         let name = TerritoryName::new(TERRITORY).expect("the name has 1 to 63 bytes");
         let there = self.client.territory(&name).await.context(|| "asking for the territory".to_owned())?;
         if there.is_none() {
-            self.client
-                .mint_territory(&name, args.territory_gib, args.territory_days)
-                .await
-                .context(|| format!("buying {} GiB of territory for {} days", args.territory_gib, args.territory_days))?;
+            self.client.mint_territory(&name, args.territory_gib, args.territory_days).await.context(
+                || format!("buying {} GiB of territory for {} days", args.territory_gib, args.territory_days),
+            )?;
         }
         Ok(())
     }
@@ -172,7 +174,11 @@ async fn start_chain(dir: &DataDir, identity: &Identity, args: &DevArgs) -> Resu
 
 impl Miners {
     async fn start_all(&mut self, client: &SubxtChain, ws: SocketAddr) -> Result<()> {
-        let indices: Vec<u16> = (0u16..).zip(&self.identity.miners).filter(|(_, miner)| !miner.stopped).map(|(at, _)| at).collect();
+        let indices: Vec<u16> = (0u16..)
+            .zip(&self.identity.miners)
+            .filter(|(_, miner)| !miner.stopped)
+            .map(|(at, _)| at)
+            .collect();
         let starts = indices.iter().map(|index| {
             let file = self.identity.miners[usize::from(*index)].clone();
             self.open(*index, file, client, ws)
@@ -191,7 +197,13 @@ impl Miners {
         self.identity.save(&self.dir)
     }
 
-    async fn open(&self, index: u16, file: MinerFile, client: &SubxtChain, ws: SocketAddr) -> Result<MinerHost> {
+    async fn open(
+        &self,
+        index: u16,
+        file: MinerFile,
+        client: &SubxtChain,
+        ws: SocketAddr,
+    ) -> Result<MinerHost> {
         let folder = self.dir.join(&format!("miners/{index}"));
         if self.processes {
             MinerHost::spawn(index, &folder, &file, ws).await
@@ -214,7 +226,11 @@ impl Miners {
             Some(_) => {
                 MinerChain::update_endpoint(&chain, &endpoint).await.context(doing)?;
             }
-            None => return fail(format!("miner {index} is not registered on this chain; was --miners raised? Use a new --data-dir")),
+            None => {
+                return fail(format!(
+                    "miner {index} is not registered on this chain; was --miners raised? Use a new --data-dir"
+                ));
+            }
         }
         self.hosts.insert(index, host);
         Ok(())

@@ -3,7 +3,8 @@
 use tracing_subscriber::EnvFilter;
 
 /// s3s logs each S3 error at ERROR with the request span, a plain 404 too: its level is lowered.
-const QUIET: &str = "s3s=off,sled=warn,fjall=warn,lsm_tree=warn,hyper=warn,subxt=warn,jsonrpsee=warn,runtime=warn";
+const QUIET: &str =
+    "s3s=off,sled=warn,fjall=warn,lsm_tree=warn,hyper=warn,subxt=warn,jsonrpsee=warn,runtime=warn";
 
 /// Starts logging. `verbose`: 0 info, 1 debug, 2 trace; RUST_LOG, where set, decides instead.
 pub fn start(verbose: u8) {

@@ -111,7 +111,9 @@ async fn bind(addr: SocketAddr, fall_back: bool) -> Result<TcpListener> {
     match TcpListener::bind(addr).await {
         Err(error) if fall_back && error.kind() == std::io::ErrorKind::AddrInUse => {
             tracing::warn!(%addr, "the admin port is taken; a free one is used");
-            TcpListener::bind(SocketAddr::new(addr.ip(), 0)).await.context(|| "serving the admin API".to_owned())
+            TcpListener::bind(SocketAddr::new(addr.ip(), 0))
+                .await
+                .context(|| "serving the admin API".to_owned())
         }
         outcome => outcome.context(|| format!("serving the admin API on {addr}")),
     }
@@ -142,7 +144,11 @@ pub async fn first_user(core: &Core, access_key: &str, secret: &str) -> Result<(
     }
     let admin = Authenticated::user("admin", Frontend::Admin);
     let users = core.store.user_list(&admin).await.context(doing)?;
-    let name = if users.iter().any(|user| user.name == "root") { format!("root-{access_key}") } else { "root".to_owned() };
+    let name = if users.iter().any(|user| user.name == "root") {
+        format!("root-{access_key}")
+    } else {
+        "root".to_owned()
+    };
     let spec = UserSpec {
         name,
         admin: true,

@@ -8,8 +8,8 @@ use gw_db::catalog::Engine;
 use gw_dispersal::DispersalConfig;
 use gw_miner_client::{HttpMiners, HttpMinersConfig, ReadKey};
 use gw_tee::{RootKey, RootKeys};
-use gw_types::ports::{Clock, Keys, Miners};
 use gw_types::TerritoryName;
+use gw_types::ports::{Clock, Keys, Miners};
 use zeroize::Zeroizing;
 
 use crate::cli::ServeArgs;
@@ -70,16 +70,22 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
 fn root_key(config: &Config) -> Result<RootKey> {
     let path = &config.key.file;
     if !path.exists() {
-        return fail(format!("there is no root key at {0}: make one with `cess-gateway key init --file {0}`", path.display()));
+        return fail(format!(
+            "there is no root key at {0}: make one with `cess-gateway key init --file {0}`",
+            path.display()
+        ));
     }
-    let passphrase = std::env::var("CESS_GATEWAY_PASSPHRASE").ok().filter(|text| !text.is_empty()).map(Zeroizing::new);
-    RootKey::load(path, passphrase.as_deref().map(String::as_str)).context(|| format!("the root key {}", path.display()))
+    let passphrase =
+        std::env::var("CESS_GATEWAY_PASSPHRASE").ok().filter(|text| !text.is_empty()).map(Zeroizing::new);
+    RootKey::load(path, passphrase.as_deref().map(String::as_str))
+        .context(|| format!("the root key {}", path.display()))
 }
 
 fn signer(config: &Config) -> Result<Signer> {
     let text = match &config.chain.account_file {
         Some(path) => {
-            let bytes = read_secret(path)?.ok_or_else(|| Error::new(format!("there is no {}", path.display())))?;
+            let bytes =
+                read_secret(path)?.ok_or_else(|| Error::new(format!("there is no {}", path.display())))?;
             Zeroizing::new(String::from_utf8(bytes).context(|| format!("reading {}", path.display()))?)
         }
         None => Zeroizing::new(std::env::var("CESS_GATEWAY_MNEMONIC").map_err(|_| {
@@ -87,5 +93,7 @@ fn signer(config: &Config) -> Result<Signer> {
         })?),
     };
     let text = text.trim();
-    Signer::from_mnemonic(text).or_else(|_| Signer::from_uri(text)).context(|| "reading the account".to_owned())
+    Signer::from_mnemonic(text)
+        .or_else(|_| Signer::from_uri(text))
+        .context(|| "reading the account".to_owned())
 }

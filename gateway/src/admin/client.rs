@@ -41,10 +41,13 @@ impl AdminClient {
             return Ok(Self { place: Place::Socket(DataDir::admin_socket(&reach.data_dir)) });
         };
         let Some(rest) = url.strip_prefix("http://") else {
-            return fail("--admin takes http://host:port (put TLS in front of it where the network is not yours)");
+            return fail(
+                "--admin takes http://host:port (put TLS in front of it where the network is not yours)",
+            );
         };
-        let token = std::env::var("CESS_GATEWAY_ADMIN_TOKEN")
-            .map_err(|_| Error::new("set CESS_GATEWAY_ADMIN_TOKEN to the text of the gateway's admin.token"))?;
+        let token = std::env::var("CESS_GATEWAY_ADMIN_TOKEN").map_err(|_| {
+            Error::new("set CESS_GATEWAY_ADMIN_TOKEN to the text of the gateway's admin.token")
+        })?;
         let authority = rest.trim_end_matches('/').to_owned();
         Ok(Self { place: Place::Tcp { authority, token } })
     }
@@ -54,7 +57,12 @@ impl AdminClient {
         self.call(Method::GET, path, None, Duration::from_secs(30)).await
     }
     /// POST of JSON, answered by JSON within `patience`.
-    pub async fn post<Q: Serialize, A: DeserializeOwned>(&self, path: &str, query: &Q, patience: Duration) -> Result<A> {
+    pub async fn post<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &Q,
+        patience: Duration,
+    ) -> Result<A> {
         let body = serde_json::to_vec(query).context(|| "writing the request".to_owned())?;
         self.call(Method::POST, path, Some(body), patience).await
     }
@@ -71,11 +79,12 @@ impl AdminClient {
         patience: Duration,
     ) -> Result<A> {
         let sent = self.send(method, path, body);
-        let (status, bytes) = tokio::time::timeout(patience, sent)
-            .await
-            .map_err(|_| Error::new(format!("no answer within {} s (what was begun goes on)", patience.as_secs())))??;
+        let (status, bytes) = tokio::time::timeout(patience, sent).await.map_err(|_| {
+            Error::new(format!("no answer within {} s (what was begun goes on)", patience.as_secs()))
+        })??;
         if status.is_success() {
-            return serde_json::from_slice(&bytes).context(|| "the gateway's answer is not what was expected".to_owned());
+            return serde_json::from_slice(&bytes)
+                .context(|| "the gateway's answer is not what was expected".to_owned());
         }
         match serde_json::from_slice::<Refusal>(&bytes) {
             Ok(refusal) => fail(refusal.error),
@@ -91,17 +100,23 @@ impl AdminClient {
         let body = Full::new(Bytes::from(body.unwrap_or_default()));
         match &self.place {
             Place::Socket(path) => {
-                let stream = UnixStream::connect(path)
-                    .await
-                    .context(|| format!("no gateway answers at {}; is it running? (--data-dir names its directory)", path.display()))?;
+                let stream = UnixStream::connect(path).await.context(|| {
+                    format!(
+                        "no gateway answers at {}; is it running? (--data-dir names its directory)",
+                        path.display()
+                    )
+                })?;
                 let request = request.header(header::HOST, "localhost").body(body);
                 exchange(stream, request.context(|| "building the request".to_owned())?).await
             }
             Place::Tcp { authority, token } => {
-                let stream =
-                    TcpStream::connect(authority).await.context(|| format!("no gateway answers at {authority}"))?;
-                let request =
-                    request.header(header::HOST, authority).header(header::AUTHORIZATION, format!("Bearer {token}")).body(body);
+                let stream = TcpStream::connect(authority)
+                    .await
+                    .context(|| format!("no gateway answers at {authority}"))?;
+                let request = request
+                    .header(header::HOST, authority)
+                    .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                    .body(body);
                 exchange(stream, request.context(|| "building the request".to_owned())?).await
             }
         }

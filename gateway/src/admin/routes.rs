@@ -9,16 +9,18 @@ use gw_data::DataError;
 use gw_s3::S3Metrics;
 use gw_store::{ByteRange, Quota, StoreError, StoreErrorKind, UserSpec};
 use gw_types::ports::{Chain, ChainHead, Receipt, Territory};
-use gw_types::{Authenticated, BucketName, Frontend, Level, ObjectKey, PortError, PortErrorKind, TerritoryName};
+use gw_types::{
+    Authenticated, BucketName, Frontend, Level, ObjectKey, PortError, PortErrorKind, TerritoryName,
+};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::server::{Answer, Routes};
 use super::wire::{
-    BucketLine, ChainLine, DealLine, DispersalLine, Dropped, Flush, Flushed, KeyLine, Landed, Marks, PlacedFragment,
-    PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, Segments, Staging, Status, TerritoryAct, TerritoryLine,
-    UserAdd, UserAdded, UserLine,
+    BucketLine, ChainLine, DealLine, DispersalLine, Dropped, Flush, Flushed, KeyLine, Landed, Marks,
+    PlacedFragment, PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, Segments, Staging, Status,
+    TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine,
 };
 use crate::core::Core;
 
@@ -49,7 +51,9 @@ type Verb<T> = Result<T, Refused>;
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         let status = match error.kind() {
-            StoreErrorKind::NoSuchBucket | StoreErrorKind::NoSuchKey | StoreErrorKind::NoSuchUser => StatusCode::NOT_FOUND,
+            StoreErrorKind::NoSuchBucket | StoreErrorKind::NoSuchKey | StoreErrorKind::NoSuchUser => {
+                StatusCode::NOT_FOUND
+            }
             StoreErrorKind::UserExists => StatusCode::CONFLICT,
             StoreErrorKind::AccessDenied => StatusCode::FORBIDDEN,
             StoreErrorKind::InvalidArgument | StoreErrorKind::InvalidRange => StatusCode::BAD_REQUEST,
@@ -117,7 +121,8 @@ fn json<T: Serialize>(outcome: Verb<T>) -> Verb<Answer> {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Verb<T> {
-    serde_json::from_slice(body).map_err(|error| bad(format!("the request is not what was expected: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| bad(format!("the request is not what was expected: {error}")))
 }
 
 fn admin() -> Authenticated {
@@ -127,10 +132,13 @@ fn admin() -> Authenticated {
 impl Gateway {
     fn ready(&self) -> Answer {
         let journal = self.core.db.health().poisoned.map(|error| error.to_string());
-        let segments = self.core.data.status().map_or_else(|error| Some(error.to_string()), |status| status.poisoned);
+        let segments =
+            self.core.data.status().map_or_else(|error| Some(error.to_string()), |status| status.poisoned);
         match journal.or(segments) {
             None => Answer::text(StatusCode::OK, "ready\n"),
-            Some(error) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("read-only until a restart: {error}\n")),
+            Some(error) => {
+                Answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("read-only until a restart: {error}\n"))
+            }
         }
     }
 
@@ -154,8 +162,16 @@ impl Gateway {
         gauge("cess_gateway_cache_bytes", "Sealed frames in memory.", data.cache_bytes);
         gauge("cess_gateway_fetched_bytes", "Sealed bytes fetched from miners.", data.reads.fetched_bytes);
         gauge("cess_gateway_deals_under_way", "Deals that are not Active yet.", dispersal.deals.len() as u64);
-        gauge("cess_gateway_miners_healthy", "Miners that answered the last probe.", dispersal.miners_healthy as u64);
-        gauge("cess_gateway_simulated", "Development stand-ins behind this gateway.", self.simulated.len() as u64);
+        gauge(
+            "cess_gateway_miners_healthy",
+            "Miners that answered the last probe.",
+            dispersal.miners_healthy as u64,
+        );
+        gauge(
+            "cess_gateway_simulated",
+            "Development stand-ins behind this gateway.",
+            self.simulated.len() as u64,
+        );
         text
     }
 
@@ -168,11 +184,16 @@ impl Gateway {
         let key = self.core.ports.keys.evidence();
         let chain = self.chain_line().await;
         let mut alarms: Vec<String> = Vec::new();
-        alarms.extend(health.poisoned.map(|error| format!("the journal is read-only until a restart: {error}")));
+        alarms.extend(
+            health.poisoned.map(|error| format!("the journal is read-only until a restart: {error}")),
+        );
         alarms.extend(data.poisoned.clone().map(|error| format!("a segment file failed: {error}")));
         alarms.extend(health.disk_full.then(|| "the local disk is full".to_owned()));
         alarms.extend(chain.error.clone().map(|error| format!("the chain does not answer: {error}")));
-        alarms.extend((data.lost > 0).then(|| format!("{} segments are missing from this disk and the network", data.lost)));
+        alarms.extend(
+            (data.lost > 0)
+                .then(|| format!("{} segments are missing from this disk and the network", data.lost)),
+        );
         alarms.extend(dispersal.waiting_for.clone());
         let totals = [data.open, data.sealed, data.dispersed, data.finalized];
         let buckets: Vec<BucketLine> = store.buckets.iter().map(bucket_line).collect();
@@ -284,7 +305,8 @@ impl Gateway {
     }
 
     async fn territory_act(&self, body: &[u8]) -> Verb<Landed> {
-        let named = |name: String| TerritoryName::new(name).ok_or_else(|| bad("a territory name has 1 to 63 bytes"));
+        let named =
+            |name: String| TerritoryName::new(name).ok_or_else(|| bad("a territory name has 1 to 63 bytes"));
         let chain: &dyn Chain = &*self.core.ports.chain;
         let receipt = match read(body)? {
             TerritoryAct::Mint { name, gib, days } => chain.mint_territory(&named(name)?, gib, days).await?,
@@ -346,9 +368,12 @@ impl Gateway {
     async fn drop_cache(&self) -> Verb<Dropped> {
         let cache_bytes = self.core.data.status()?.cache_bytes;
         self.core.data.drop_cache();
-        let evicted = self.core.dispersal.evict().await.map_err(|error| {
-            Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("evicting: {error}"))
-        })?;
+        let evicted = self
+            .core
+            .dispersal
+            .evict()
+            .await
+            .map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("evicting: {error}")))?;
         Ok(Dropped { cache_bytes, segments_evicted: evicted.evicted, segments_kept: evicted.kept })
     }
 

@@ -51,7 +51,11 @@ impl Answer {
     }
     /// Plain text.
     pub fn text(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, body: text.into().into_bytes(), content_type: "text/plain; version=0.0.4; charset=utf-8" }
+        Self {
+            status,
+            body: text.into().into_bytes(),
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+        }
     }
     /// `{"error": …}`.
     pub fn refusal(status: StatusCode, error: impl Into<String>) -> Self {
@@ -177,7 +181,10 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 }
 
 impl Door {
-    async fn answer(self, request: Request<Incoming>) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
         let answer = self.decide(request).await;
         let mut response = Response::new(Full::new(Bytes::from(answer.body)));
         *response.status_mut() = answer.status;
@@ -198,15 +205,23 @@ impl Door {
         }
         if let Some(token) = &self.token {
             if !host_is_ours(&head.headers) {
-                return Answer::refusal(StatusCode::FORBIDDEN, "the Host header names no address of this gateway");
+                return Answer::refusal(
+                    StatusCode::FORBIDDEN,
+                    "the Host header names no address of this gateway",
+                );
             }
             if !bears(&head.headers, token) {
-                return Answer::refusal(StatusCode::UNAUTHORIZED, "send the text of admin.token as a Bearer token");
+                return Answer::refusal(
+                    StatusCode::UNAUTHORIZED,
+                    "send the text of admin.token as a Bearer token",
+                );
             }
         }
         let body = match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) => return Answer::refusal(StatusCode::BAD_REQUEST, format!("reading the request: {error}")),
+            Err(error) => {
+                return Answer::refusal(StatusCode::BAD_REQUEST, format!("reading the request: {error}"));
+            }
         };
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         self.routes.admin(head.method, &segments, body).await
@@ -216,7 +231,9 @@ impl Door {
 /// Loopback names and plain IP addresses cannot be the target of DNS rebinding.
 fn host_is_ours(headers: &http::HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else { return false };
+    let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
+        return false;
+    };
     host.parse::<SocketAddr>().is_ok()
         || host.parse::<std::net::IpAddr>().is_ok()
         || host.rsplit_once(':').map_or(host, |(name, _)| name) == "localhost"

@@ -31,7 +31,13 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 pub struct Reach {
     /// The data directory of the gateway
-    #[arg(long, global = true, value_name = "DIR", default_value = "cess-data", env = "CESS_GATEWAY_DATA_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "cess-data",
+        env = "CESS_GATEWAY_DATA_DIR"
+    )]
     pub data_dir: PathBuf,
     /// The admin address of a gateway elsewhere (its token comes from CESS_GATEWAY_ADMIN_TOKEN)
     #[arg(long, global = true, value_name = "URL")]

@@ -24,8 +24,15 @@ pub fn key(reach: &Reach, verb: KeyVerb) -> Result<()> {
             if reach.json {
                 println!("{}", serde_json::json!({ "file": path, "fingerprint": key.fingerprint() }));
             } else {
-                println!("{} holds the root key {} (software, simulated TEE).", path.display(), key.fingerprint());
-                println!("Keep a recovery copy elsewhere: cess-gateway key recovery --file {}", path.display());
+                println!(
+                    "{} holds the root key {} (software, simulated TEE).",
+                    path.display(),
+                    key.fingerprint()
+                );
+                println!(
+                    "Keep a recovery copy elsewhere: cess-gateway key recovery --file {}",
+                    path.display()
+                );
             }
             Ok(())
         }
@@ -49,7 +56,8 @@ fn init(path: &Path, key: &RootKey) -> Result<()> {
         std::fs::create_dir_all(folder).context(|| format!("making {}", folder.display()))?;
     }
     let passphrase = passphrase();
-    key.write_new(path, passphrase.as_deref().map(String::as_str)).context(|| format!("writing {}", path.display()))
+    key.write_new(path, passphrase.as_deref().map(String::as_str))
+        .context(|| format!("writing {}", path.display()))
 }
 
 fn recovered(from: &str) -> Result<RootKey> {
@@ -76,7 +84,9 @@ fn recovery(path: &Path, out: Option<&Path>) -> Result<()> {
     }
     let mut stdout = std::io::stdout();
     if !stdout.is_terminal() {
-        return fail("the recovery copy is a secret: it is printed to a terminal only, or written with --out FILE (0600)");
+        return fail(
+            "the recovery copy is a secret: it is printed to a terminal only, or written with --out FILE (0600)",
+        );
     }
     writeln!(stdout, "{}", text.as_str()).context(|| "printing".to_owned())
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use crate::admin::client::AdminClient;
 use crate::admin::routes::mark;
 use crate::admin::wire::{
-    BucketLine, Dropped, Flush, Flushed, Landed, PlacementAnswer, PlacementQuery, QuotaSet, Status, TerritoryAct,
-    TerritoryLine, UserAdd, UserAdded, UserLine,
+    BucketLine, Dropped, Flush, Flushed, Landed, PlacementAnswer, PlacementQuery, QuotaSet, Status,
+    TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine,
 };
 use crate::cli::{
     BucketVerb, CacheVerb, DevMiner, FlushArgs, PlacementArgs, Reach, TerritoryVerb, UserVerb, Verb,
@@ -50,14 +50,17 @@ pub async fn admin(reach: &Reach, verb: Verb) -> Result<()> {
 pub async fn dev_miner(reach: &Reach, miner: &DevMiner) -> Result<()> {
     let client = AdminClient::new(reach)?;
     let () = client.post(&format!("/v1/dev/miners/{}", miner.index), &miner.act, SOON).await?;
-    show(reach, &serde_json::json!({ "miner": miner.index, "act": miner.act }), |_| format!("miner {}: done\n", miner.index))
+    show(reach, &serde_json::json!({ "miner": miner.index, "act": miner.act }), |_| {
+        format!("miner {}: done\n", miner.index)
+    })
 }
 
 /// JSON, or the text for people.
 #[allow(clippy::print_stdout, reason = "this is what the command prints")]
 fn show<T: Serialize>(reach: &Reach, answer: &T, text: impl Fn(&T) -> String) -> Result<()> {
     if reach.json {
-        let json = serde_json::to_string(answer).map_err(|error| Error::new(format!("writing JSON: {error}")))?;
+        let json =
+            serde_json::to_string(answer).map_err(|error| Error::new(format!("writing JSON: {error}")))?;
         println!("{json}");
     } else {
         print!("{}", text(answer));
@@ -79,7 +82,9 @@ fn placement_query(args: &PlacementArgs) -> Result<PlacementQuery> {
     let range = match &args.range {
         None => None,
         Some(text) => {
-            let ends = text.split_once('-').and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+            let ends = text
+                .split_once('-')
+                .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
             match ends {
                 Some((first, last)) if first <= last => Some((first, last)),
                 _ => return fail(format!("{text:?} is no range; say FIRST-LAST in bytes, both included")),
@@ -108,7 +113,9 @@ async fn flush(reach: &Reach, client: &AdminClient, args: &FlushArgs) -> Result<
         }
     };
     bar.finish_and_clear();
-    show(reach, &flushed?, |flushed| format!("everything up to commit {} is {level:?}\n", flushed.lsn).to_lowercase())
+    show(reach, &flushed?, |flushed| {
+        format!("everything up to commit {} is {level:?}\n", flushed.lsn).to_lowercase()
+    })
 }
 
 fn progress(before: &Status, level: Level) -> ProgressBar {
@@ -152,12 +159,17 @@ async fn user(reach: &Reach, client: &AdminClient, verb: UserVerb) -> Result<()>
         UserVerb::Add { name, as_admin } => {
             let added: UserAdded = client.post("/v1/users", &UserAdd { name, admin: as_admin }, SOON).await?;
             show(reach, &added, |added| {
-                format!("access key  {}\nsecret key  {}\nThe secret is not shown again.\n", added.access_key, added.secret_key)
+                format!(
+                    "access key  {}\nsecret key  {}\nThe secret is not shown again.\n",
+                    added.access_key, added.secret_key
+                )
             })
         }
         UserVerb::Remove { name } => {
             let () = client.delete(&format!("/v1/users/{name}")).await?;
-            show(reach, &serde_json::json!({ "removed": name }), |_| format!("{name} is removed; its buckets stay\n"))
+            show(reach, &serde_json::json!({ "removed": name }), |_| {
+                format!("{name} is removed; its buckets stay\n")
+            })
         }
     }
 }
@@ -186,14 +198,22 @@ mod tests {
 
     fn query(object: &str, range: Option<&str>) -> Result<(String, String, Option<(u64, u64)>), String> {
         let args = PlacementArgs { object: object.to_owned(), range: range.map(str::to_owned) };
-        placement_query(&args).map(|query| (query.bucket, query.key, query.range)).map_err(|error| error.to_string())
+        placement_query(&args)
+            .map(|query| (query.bucket, query.key, query.range))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn objects_and_ranges_are_read_strictly() {
         let good = query("s3://b/a/b c", Some("0-65535")).unwrap();
         assert_eq!(good, ("b".to_owned(), "a/b c".to_owned(), Some((0, 65_535))));
-        for (object, range) in [("b/k", None), ("s3://b", None), ("s3:///k", None), ("s3://b/k", Some("5-4")), ("s3://b/k", Some("5"))] {
+        for (object, range) in [
+            ("b/k", None),
+            ("s3://b", None),
+            ("s3:///k", None),
+            ("s3://b/k", Some("5-4")),
+            ("s3://b/k", Some("5")),
+        ] {
             assert!(query(object, range).is_err(), "{object} {range:?}");
         }
     }

@@ -15,24 +15,103 @@ pub fn status(status: &Status) -> String {
         line(&mut text, format_args!("simulated: {}", status.simulated.join(", ")));
     }
     let marks = &status.watermarks;
-    line(&mut text, format_args!("commits    {} appended, {} staged, {} dispersed, {} finalized", marks.appended, marks.staged, marks.dispersed, marks.finalized));
-    line(&mut text, format_args!("objects    {} in {} buckets, {}", status.objects, status.buckets.len(), show(status.object_bytes)));
+    line(
+        &mut text,
+        format_args!(
+            "commits    {} appended, {} staged, {} dispersed, {} finalized",
+            marks.appended, marks.staged, marks.dispersed, marks.finalized
+        ),
+    );
+    line(
+        &mut text,
+        format_args!(
+            "objects    {} in {} buckets, {}",
+            status.objects,
+            status.buckets.len(),
+            show(status.object_bytes)
+        ),
+    );
     let segments = &status.segments;
-    line(&mut text, format_args!("segments   {} open, {} sealed, {} dispersed, {} finalized; {} used, {} live", segments.open, segments.sealed, segments.dispersed, segments.finalized, show(segments.used_bytes), show(segments.live_bytes)));
+    line(
+        &mut text,
+        format_args!(
+            "segments   {} open, {} sealed, {} dispersed, {} finalized; {} used, {} live",
+            segments.open,
+            segments.sealed,
+            segments.dispersed,
+            segments.finalized,
+            show(segments.used_bytes),
+            show(segments.live_bytes)
+        ),
+    );
     let staging = &status.staging;
-    line(&mut text, format_args!("staging    {} of {}; cache {}", show(staging.used_bytes), show(staging.max_bytes), show(staging.cache_bytes)));
+    line(
+        &mut text,
+        format_args!(
+            "staging    {} of {}; cache {}",
+            show(staging.used_bytes),
+            show(staging.max_bytes),
+            show(staging.cache_bytes)
+        ),
+    );
     let dispersal = &status.dispersal;
-    line(&mut text, format_args!("dispersal  {} deals under way, {} made active since the start; {} of {} miners answered the last probe", dispersal.deals.len(), dispersal.deals_active, dispersal.miners_healthy, dispersal.miners_known));
+    line(
+        &mut text,
+        format_args!(
+            "dispersal  {} deals under way, {} made active since the start; {} of {} miners answered the last probe",
+            dispersal.deals.len(),
+            dispersal.deals_active,
+            dispersal.miners_healthy,
+            dispersal.miners_known
+        ),
+    );
     for deal in &dispersal.deals {
-        line(&mut text, format_args!("           {}…  {} segments, {}, {} of 12 columns held", &deal.fid[..12.min(deal.fid.len())], deal.segments, deal.state, deal.columns_held));
+        line(
+            &mut text,
+            format_args!(
+                "           {}…  {} segments, {}, {} of 12 columns held",
+                &deal.fid[..12.min(deal.fid.len())],
+                deal.segments,
+                deal.state,
+                deal.columns_held
+            ),
+        );
     }
     let chain = &status.chain;
-    line(&mut text, format_args!("chain      block {}, account {}, {} CESS", chain.block, chain.account, cess(&chain.balance)));
+    line(
+        &mut text,
+        format_args!(
+            "chain      block {}, account {}, {} CESS",
+            chain.block,
+            chain.account,
+            cess(&chain.balance)
+        ),
+    );
     if let Some(territory) = &chain.territory {
-        line(&mut text, format_args!("territory  {} ({}), {} of {} left, {} days", territory.name, territory.state, show(territory.remaining_bytes), show(territory.total_bytes), territory.days_left));
+        line(
+            &mut text,
+            format_args!(
+                "territory  {} ({}), {} of {} left, {} days",
+                territory.name,
+                territory.state,
+                show(territory.remaining_bytes),
+                show(territory.total_bytes),
+                territory.days_left
+            ),
+        );
     }
-    let kind = if status.key.simulated { format!("{}, simulated TEE", status.key.kind) } else { status.key.kind.clone() };
-    line(&mut text, format_args!("root key   {} ({kind})", &status.key.fingerprint[..16.min(status.key.fingerprint.len())]));
+    let kind = if status.key.simulated {
+        format!("{}, simulated TEE", status.key.kind)
+    } else {
+        status.key.kind.clone()
+    };
+    line(
+        &mut text,
+        format_args!(
+            "root key   {} ({kind})",
+            &status.key.fingerprint[..16.min(status.key.fingerprint.len())]
+        ),
+    );
     text
 }
 
@@ -42,10 +121,24 @@ pub fn placement(answer: &PlacementAnswer) -> String {
     line(&mut text, format_args!("{}  {}", show(answer.size), answer.etag));
     for range in &answer.ranges {
         let fid = range.fid.as_deref().unwrap_or("no deal yet");
-        line(&mut text, format_args!("bytes {}-{}  segment {} fragment {}  {}{}  {fid}", range.first, range.last, range.segment, range.fragment, range.state, if range.local { ", also here" } else { "" }));
+        line(
+            &mut text,
+            format_args!(
+                "bytes {}-{}  segment {} fragment {}  {}{}  {fid}",
+                range.first,
+                range.last,
+                range.segment,
+                range.fragment,
+                range.state,
+                if range.local { ", also here" } else { "" }
+            ),
+        );
         for fragment in &range.fragments {
             let kind = if fragment.data { "data  " } else { "parity" };
-            line(&mut text, format_args!("  {:>2} {kind} {}  {}", fragment.index, fragment.endpoint, fragment.miner));
+            line(
+                &mut text,
+                format_args!("  {:>2} {kind} {}  {}", fragment.index, fragment.endpoint, fragment.miner),
+            );
         }
     }
     line(&mut text, format_args!("note: {}", answer.note));
@@ -55,9 +148,26 @@ pub fn placement(answer: &PlacementAnswer) -> String {
 /// `territory list`.
 pub fn territories(territories: &[TerritoryLine]) -> String {
     let mut text = String::new();
-    line(&mut text, format_args!("{:<32} {:<10} {:>10} {:>10} {:>10} {:>6}", "NAME", "STATE", "TOTAL", "USED", "LEFT", "DAYS"));
+    line(
+        &mut text,
+        format_args!(
+            "{:<32} {:<10} {:>10} {:>10} {:>10} {:>6}",
+            "NAME", "STATE", "TOTAL", "USED", "LEFT", "DAYS"
+        ),
+    );
     for territory in territories {
-        line(&mut text, format_args!("{:<32} {:<10} {:>10} {:>10} {:>10} {:>6}", territory.name, territory.state, show(territory.total_bytes), show(territory.used_bytes), show(territory.remaining_bytes), territory.days_left));
+        line(
+            &mut text,
+            format_args!(
+                "{:<32} {:<10} {:>10} {:>10} {:>10} {:>6}",
+                territory.name,
+                territory.state,
+                show(territory.total_bytes),
+                show(territory.used_bytes),
+                show(territory.remaining_bytes),
+                territory.days_left
+            ),
+        );
     }
     text
 }
@@ -67,7 +177,15 @@ pub fn users(users: &[UserLine]) -> String {
     let mut text = String::new();
     line(&mut text, format_args!("{:<24} {:<6} ACCESS KEYS", "NAME", "ADMIN"));
     for user in users {
-        line(&mut text, format_args!("{:<24} {:<6} {}", user.name, if user.admin { "yes" } else { "" }, user.access_keys.join(" ")));
+        line(
+            &mut text,
+            format_args!(
+                "{:<24} {:<6} {}",
+                user.name,
+                if user.admin { "yes" } else { "" },
+                user.access_keys.join(" ")
+            ),
+        );
     }
     text
 }
@@ -76,9 +194,26 @@ pub fn users(users: &[UserLine]) -> String {
 pub fn buckets(buckets: &[BucketLine]) -> String {
     let limit = |limit: Option<u64>, shown: fn(u64) -> String| limit.map_or("-".to_owned(), shown);
     let mut text = String::new();
-    line(&mut text, format_args!("{:<40} {:<16} {:>10} {:>10} {:>12} {:>12}", "NAME", "OWNER", "OBJECTS", "BYTES", "BYTES MAX", "OBJECTS MAX"));
+    line(
+        &mut text,
+        format_args!(
+            "{:<40} {:<16} {:>10} {:>10} {:>12} {:>12}",
+            "NAME", "OWNER", "OBJECTS", "BYTES", "BYTES MAX", "OBJECTS MAX"
+        ),
+    );
     for bucket in buckets {
-        line(&mut text, format_args!("{:<40} {:<16} {:>10} {:>10} {:>12} {:>12}", bucket.name, bucket.owner, bucket.objects, show(bucket.bytes), limit(bucket.bytes_max, show), limit(bucket.objects_max, |count| count.to_string())));
+        line(
+            &mut text,
+            format_args!(
+                "{:<40} {:<16} {:>10} {:>10} {:>12} {:>12}",
+                bucket.name,
+                bucket.owner,
+                bucket.objects,
+                show(bucket.bytes),
+                limit(bucket.bytes_max, show),
+                limit(bucket.objects_max, |count| count.to_string())
+            ),
+        );
     }
     text
 }

@@ -13,7 +13,8 @@ pub fn parse(text: &str) -> Result<Option<u64>> {
     let upper = upper.strip_suffix("IB").or(upper.strip_suffix('B')).unwrap_or(&upper);
     let digits = upper.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = UNITS.iter().position(|unit| *unit == &upper[digits.len()..]);
-    let bytes = unit.zip(digits.parse::<u64>().ok()).and_then(|(unit, number)| number.checked_mul(1 << (10 * unit)));
+    let bytes =
+        unit.zip(digits.parse::<u64>().ok()).and_then(|(unit, number)| number.checked_mul(1 << (10 * unit)));
     bytes.map(Some).ok_or_else(|| Error::new(format!("{text:?} is no size; say 500, 10G, 1T or none")))
 }
 
@@ -38,12 +39,21 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_shown_in_powers_of_1024() {
-        for (text, bytes) in [("0", Some(0)), ("1k", Some(1024)), ("10GiB", Some(10 << 30)), ("2TB", Some(2 << 40)), ("none", None)] {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("1k", Some(1024)),
+            ("10GiB", Some(10 << 30)),
+            ("2TB", Some(2 << 40)),
+            ("none", None),
+        ] {
             assert_eq!(parse(text).unwrap(), bytes, "{text}");
         }
         for wrong in ["", "G", "1.5G", "-1", "5X", "99999999999P"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
-        assert_eq!((show(900), show(1536), show(20 << 30)), ("900 B".into(), "1.50 KiB".into(), "20.0 GiB".into()));
+        assert_eq!(
+            (show(900), show(1536), show(20 << 30)),
+            ("900 B".into(), "1.50 KiB".into(), "20.0 GiB".into())
+        );
     }
 }

@@ -17,6 +17,7 @@ const FILE: &str = "dev.json";
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// Of the gateway's account.
+    #[serde(with = "super::secret_text")]
     pub mnemonic: Zeroizing<String>,
     pub miners: Vec<MinerFile>,
     /// 0 before the first start.
@@ -25,6 +26,7 @@ pub struct Identity {
     pub admin_port: u16,
     /// Of the first user, once it exists.
     pub access_key: String,
+    #[serde(with = "super::secret_text")]
     pub secret_key: Zeroizing<String>,
 }
 
@@ -33,14 +35,22 @@ impl Identity {
     pub fn load_or_make(dir: &DataDir, miners: u16) -> Result<Self> {
         let path = dir.join(FILE);
         if let Some(bytes) = read_secret(&path)? {
-            let identity: Self = serde_json::from_slice(&bytes).context(|| format!("reading {}", path.display()))?;
+            let identity: Self =
+                serde_json::from_slice(&bytes).context(|| format!("reading {}", path.display()))?;
             if identity.miners.len() != usize::from(miners) {
-                tracing::warn!(kept = identity.miners.len(), asked = miners, "this data directory keeps its number of miners");
+                tracing::warn!(
+                    kept = identity.miners.len(),
+                    asked = miners,
+                    "this data directory keeps its number of miners"
+                );
             }
             return Ok(identity);
         }
         if dir.join("chain").exists() {
-            return fail(format!("{} is missing, and with it the keys of this data directory's accounts", path.display()));
+            return fail(format!(
+                "{} is missing, and with it the keys of this data directory's accounts",
+                path.display()
+            ));
         }
         let (_, mnemonic) = gw_chain::Signer::generate().context(|| "making an account".to_owned())?;
         let ports = free_ports(usize::from(miners))?;
@@ -60,7 +70,8 @@ impl Identity {
 
     /// Writes it.
     pub fn save(&self, dir: &DataDir) -> Result<()> {
-        let json = Zeroizing::new(serde_json::to_vec_pretty(self).context(|| "writing the identity".to_owned())?);
+        let json =
+            Zeroizing::new(serde_json::to_vec_pretty(self).context(|| "writing the identity".to_owned())?);
         write_secret(&dir.join(FILE), &json)
     }
 }

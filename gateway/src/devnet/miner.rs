@@ -30,6 +30,7 @@ const FILE: &str = "miner.json";
 #[serde(deny_unknown_fields)]
 pub struct MinerFile {
     /// 32 bytes, hex.
+    #[serde(with = "super::secret_text")]
     pub seed: Zeroizing<String>,
     pub port: u16,
     /// Stopped by hand: it stays stopped over a restart.
@@ -46,7 +47,8 @@ impl MinerFile {
     /// Its key on chain.
     pub fn signer(&self) -> Result<Signer> {
         let mut seed = [0; 32];
-        hex::decode_to_slice(self.seed.as_bytes(), &mut seed).context(|| "reading a miner's key".to_owned())?;
+        hex::decode_to_slice(self.seed.as_bytes(), &mut seed)
+            .context(|| "reading a miner's key".to_owned())?;
         Signer::from_seed(seed).context(|| "reading a miner's key".to_owned())
     }
     /// As the chain has it.
@@ -76,7 +78,8 @@ impl MinerHost {
         chain: Arc<dyn MinerChain>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let running = start(folder, file.port, chain, clock).await.context(|| format!("starting miner {index}"))?;
+        let running =
+            start(folder, file.port, chain, clock).await.context(|| format!("starting miner {index}"))?;
         Ok(Self::Embedded(running))
     }
 
@@ -97,13 +100,17 @@ impl MinerHost {
             .spawn()
             .context(doing)?;
         let stdin = child.stdin.take().ok_or_else(|| Error::new("a miner process has no standard input"))?;
-        let stdout = child.stdout.take().ok_or_else(|| Error::new("a miner process has no standard output"))?;
+        let stdout =
+            child.stdout.take().ok_or_else(|| Error::new("a miner process has no standard output"))?;
         let mut line = String::new();
         let mut lines = BufReader::new(stdout);
         let read = tokio::time::timeout(MINER_PATIENCE, lines.read_line(&mut line)).await;
-        read.map_err(|_| Error::new(format!("miner {index} did not serve within {} s", MINER_PATIENCE.as_secs())))?
-            .context(doing)?;
-        let serving: Serving = serde_json::from_str(&line).context(|| format!("miner {index} ended at its start"))?;
+        read.map_err(|_| {
+            Error::new(format!("miner {index} did not serve within {} s", MINER_PATIENCE.as_secs()))
+        })?
+        .context(doing)?;
+        let serving: Serving =
+            serde_json::from_str(&line).context(|| format!("miner {index} ended at its start"))?;
         Ok(Self::Process { child, stdin, port: serving.port })
     }
 
@@ -162,7 +169,8 @@ async fn start(
     clock: Arc<dyn Clock>,
 ) -> std::result::Result<RunningMiner, MinerStartError> {
     let config = |port| {
-        let mut config = MinerConfig::new(folder, SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CAPACITY_BYTES);
+        let mut config =
+            MinerConfig::new(folder, SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CAPACITY_BYTES);
         config.collect = Some(CollectConfig::default());
         config
     };
@@ -180,11 +188,14 @@ pub async fn run_miner(args: &MinerArgs) -> Result<()> {
     let bytes = read_secret(&args.dir.join(FILE))?;
     let Some(bytes) = bytes else { return fail(format!("{} has no {FILE}", args.dir.display())) };
     let file: MinerFile = serde_json::from_slice(&bytes).context(|| format!("reading {FILE}"))?;
-    let chain = SubxtChain::connect(&args.chain, file.signer()?).await.context(|| "connecting to the chain".to_owned())?;
+    let chain = SubxtChain::connect(&args.chain, file.signer()?)
+        .await
+        .context(|| "connecting to the chain".to_owned())?;
     let running = start(&args.dir, args.listen.port(), Arc::new(chain), Arc::new(SystemClock::new()))
         .await
         .context(|| "starting the miner".to_owned())?;
-    let line = serde_json::to_string(&Serving { port: running.local_addr().port() }).context(|| "answering".to_owned())?;
+    let line = serde_json::to_string(&Serving { port: running.local_addr().port() })
+        .context(|| "answering".to_owned())?;
     let mut stdout = tokio::io::stdout();
     stdout.write_all(format!("{line}\n").as_bytes()).await.context(|| "answering".to_owned())?;
     stdout.flush().await.context(|| "answering".to_owned())?;
