@@ -16,12 +16,14 @@ cargo xtask COMMAND
 
   ci            everything CI checks: format, clippy, tidy, tests, benches once
   tidy          dependency directions, licences, sources, banned calls
-  demo [--small] [--release] [--keep]
+  demo [--small] [--debug] [--keep] [--data-dir D] [--seed N]
                 the whole path with the real aws cli: buckets, a tree of files, deals on chain,
-                cache dropped, 8 of 12 miners stopped, every byte compared, restart, compared again
-  kill-loop [--rounds N] [--small]
+                cache dropped, 8 of 14 miners stopped, every byte compared, restart, compared again
+  kill-loop [--rounds N] [--small] [--debug] [--keep] [--data-dir D] [--seed N]
                 kill -9 of the whole stack in the middle of a load of PUTs, restarted, every
                 acknowledged object compared
+  power-cut [--rounds N] [--small] [--debug] [--keep] [--seed N]
+                the same with power cuts of loop-mounted ext4 and XFS images; needs root
   help          this text
 ";
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::tidy(),
         "demo" => demo::demo(&rest),
         "kill-loop" => demo::kill_loop(&rest),
+        "power-cut" => demo::power_cut(&rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -1,0 +1,23 @@
+//! The main job, shown and tried: with the real aws cli, under kill -9, and under power cuts.
+//!
+//! Each command is a story told in steps; a step prints what it did and how long it took, and the
+//! first thing that is not as promised ends the story with a sentence. What the stories are made of:
+//! the stack as a child process ([`stack`]), the aws cli ([`aws`]), a tree of real files ([`tree`]),
+//! the load tool ([`load`]), a file system that can lose power ([`image`]).
+
+mod aws;
+mod build;
+mod image;
+mod kill_loop;
+mod load;
+mod options;
+mod placement;
+mod power_cut;
+mod stack;
+mod story;
+mod tree;
+mod whole_path;
+
+pub use kill_loop::kill_loop;
+pub use power_cut::power_cut;
+pub use whole_path::demo;
