@@ -1,7 +1,7 @@
 //! A gateway from open to stop: the same for `dev` and `serve`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use gw_s3::{RunningS3, S3Config, S3Server};
@@ -119,7 +119,7 @@ async fn bind(addr: SocketAddr, fall_back: bool) -> Result<TcpListener> {
     }
 }
 
-fn admin_token(path: &PathBuf) -> Result<Arc<str>> {
+fn admin_token(path: &Path) -> Result<Arc<str>> {
     if let Some(kept) = read_secret(path)? {
         let text = String::from_utf8(kept).context(|| format!("reading {}", path.display()))?;
         return Ok(text.trim().into());

@@ -196,17 +196,14 @@ mod tests {
     use super::placement_query;
     use crate::cli::PlacementArgs;
 
-    fn query(object: &str, range: Option<&str>) -> Result<(String, String, Option<(u64, u64)>), String> {
-        let args = PlacementArgs { object: object.to_owned(), range: range.map(str::to_owned) };
-        placement_query(&args)
-            .map(|query| (query.bucket, query.key, query.range))
-            .map_err(|error| error.to_string())
+    fn query(object: &str, range: Option<&str>) -> crate::error::Result<crate::admin::wire::PlacementQuery> {
+        placement_query(&PlacementArgs { object: object.to_owned(), range: range.map(str::to_owned) })
     }
 
     #[test]
     fn objects_and_ranges_are_read_strictly() {
         let good = query("s3://b/a/b c", Some("0-65535")).unwrap();
-        assert_eq!(good, ("b".to_owned(), "a/b c".to_owned(), Some((0, 65_535))));
+        assert_eq!((good.bucket.as_str(), good.key.as_str(), good.range), ("b", "a/b c", Some((0, 65_535))));
         for (object, range) in [
             ("b/k", None),
             ("s3://b", None),
