@@ -2,139 +2,338 @@
 //!
 //! Effects become futures; what they return, what the chain says and the passing of time become
 //! events. A deal that was declared is never given up: failures wait and are tried again, until the
-//! chain has the file. Each declaration follows a look at the chain, and an answer of unknown
-//! outcome is followed by looks for as long as the call could still land.
+//! chain has the file, or has dropped the deal because its territory expired.
+//!
+//! Money is spent once: right before a declaration is sent, its row says so and is staged; in this
+//! life a declaration of unknown outcome is repeated only after a look that found nothing, over the
+//! same port, which lets at most one of the two be executed; a later life waits until the one of the
+//! earlier cannot land any more.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
-use gw_data::rows::{self, DealRow, DealState, SegmentRow, SegmentState};
+use gw_codec::hash::ZERO_FRAGMENT;
+use gw_data::rows::{self, DealRow, DealState, SegmentState};
 use gw_types::ports::{ChainEvent, DealSpec, DeclaredSegment, FileState, MinerAddr};
-use gw_types::{AccountId, FRAGMENTS, Fid, FragmentIndex, Hash32, Level, Outcome, PortError, PortErrorKind, SegmentSeq};
-use tokio::sync::{Mutex, Semaphore};
+use gw_types::{
+    AccountId, FRAGMENTS, Fid, FragmentIndex, Hash32, Level, Outcome, PortError, PortErrorKind, PortResult,
+    SEGMENT_BYTES, SegmentSeq,
+};
 
-use crate::config::{DispersalConfig, DispersalPorts};
 use crate::deal::{Deal, Effect, Event};
 use crate::error::DispersalError;
 use crate::pick;
-use crate::rows::LOCAL;
-use crate::state::{Board, DealProgress};
+use crate::rows as own;
+use crate::rows::{AttemptRow, LOCAL};
+use crate::shared::Shared;
+use crate::state::{DealProgress, Who};
 
-/// Looks at the chain after a declaration of unknown outcome, before it may be sent again. The
-/// account's nonce makes a second landing impossible once any later call of ours has landed.
-const LOOKS_AFTER_UNKNOWN: u32 = 5;
-
-/// Tells the conductor that segments have reached a level.
-pub(crate) type Reached = Arc<dyn Fn(&[SegmentSeq], Level) -> Result<(), DispersalError> + Send + Sync>;
+/// Looks at the chain after a declaration of unknown outcome, before it is repeated.
+const LOOKS_AFTER_UNKNOWN: u32 = 3;
+/// How often a fragment is offered to a miner that does not answer, or does not know the deal yet
+/// because its node lags behind ours.
+const PUT_ATTEMPTS: u32 = 4;
 
 /// One deal under way.
 pub(crate) struct Carrier {
-    pub(crate) ports: DispersalPorts,
-    pub(crate) config: DispersalConfig,
-    pub(crate) board: Arc<Board>,
-    pub(crate) reached: Reached,
-    pub(crate) fid: Fid,
-    pub(crate) row: DealRow,
-    pub(crate) segments: Vec<(SegmentSeq, DeclaredSegment)>,
-    loader: Arc<Loader>,
-    sends: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    fid: Fid,
+    row: DealRow,
+    segments: Arc<[(SegmentSeq, DeclaredSegment)]>,
+    /// What an earlier life left undecided.
+    attempt: Option<AttemptRow>,
+    /// The file, once it is Active.
+    file: Option<FileState>,
 }
 
 /// How a deal ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Carried {
     /// It is Active.
     Active,
-    /// The chain refused the declaration: nothing was declared, the intent is withdrawn.
-    Refused,
+    /// It is not on chain and will not be: the intent is withdrawn, for this reason.
+    Withdrawn(String),
+}
+
+/// What the futures of a carrier bring.
+enum Happened {
+    Looked(PortResult<Look>),
+    Event(Event),
+    Refused(String),
+}
+
+type Work = FuturesUnordered<BoxFuture<'static, Result<Happened, DispersalError>>>;
+
+/// What the chain has of a deal.
+struct Look {
+    block: u32,
+    found: Found,
+}
+
+enum Found {
+    Nothing,
+    Open(Vec<(FragmentIndex, AccountId)>),
+    File(FileState),
 }
 
 impl Carrier {
     pub(crate) fn new(
-        ports: DispersalPorts,
-        config: DispersalConfig,
-        board: Arc<Board>,
-        reached: Reached,
+        shared: Arc<Shared>,
         (fid, row): (Fid, DealRow),
         segments: Vec<(SegmentSeq, DeclaredSegment)>,
-    ) -> Self {
-        let loader = Arc::new(Loader { ports: ports.clone(), last: Mutex::new(None) });
-        let sends = Arc::new(Semaphore::new(config.sends_max));
-        Self { ports, config, board, reached, fid, row, segments, loader, sends }
+    ) -> Result<Self, DispersalError> {
+        let attempt = own::attempt(&shared.ports.db.snapshot(), fid)?;
+        Ok(Self { shared, fid, row, segments: segments.into(), attempt, file: None })
     }
 
-    /// Until the deal is Active, or was refused before it was declared.
+    /// Until the deal is Active, or certainly not on chain.
     pub(crate) async fn carry(mut self) -> Result<Carried, DispersalError> {
-        let mut deal = Deal::new(self.row.miners.clone(), self.ports.clock.elapsed());
-        let mut work: FuturesUnordered<BoxFuture<'static, Event>> = FuturesUnordered::new();
+        let clock = Arc::clone(&self.shared.ports.clock);
+        let mut deal = Deal::new(self.row.miners.clone(), twins(&self.segments), clock.elapsed());
+        let mut work = Work::new();
+        let mut declaring: Work = Work::new();
         let mut heard = self.listen().await;
-        let mut events = vec![self.look().await];
+        let mut is_listening = true;
+        let (mut look_at, mut is_looking) = (Duration::ZERO, false);
+        self.show(&deal);
         loop {
-            for event in events.drain(..) {
-                if matches!(event, Event::Refused) {
-                    return self.withdraw();
-                }
-                for effect in deal.apply(event) {
-                    self.act(&deal, effect, &mut work).await?;
-                }
+            let now = clock.elapsed();
+            if !is_looking && now >= look_at {
+                is_looking = true;
+                work.push(Box::pin(looked(Arc::clone(&self.shared), self.fid)));
             }
-            self.show(&deal);
-            if deal.is_active() {
-                return Ok(Carried::Active);
-            }
-            let tick = self.ports.clock.sleep(self.config.poll);
-            events = tokio::select! {
-                Some(event) = work.next(), if !work.is_empty() => vec![event],
-                told = heard.next() => match told {
-                    Some(event) if concerns(&event, self.fid) => vec![self.look().await],
-                    Some(_) => Vec::new(),
-                    None => {
-                        self.ports.clock.sleep(self.config.retry).await;
-                        heard = self.listen().await;
-                        Vec::new()
+            let pause = if is_looking { self.shared.config.poll } else { look_at.saturating_sub(now) };
+            let happened = tokio::select! {
+                Some(happened) = work.next() => happened?,
+                Some(happened) = declaring.next() => happened?,
+                told = heard.next() => {
+                    match told {
+                        Some(event) if concerns(&event, self.fid) => look_at = Duration::ZERO,
+                        Some(_) => {}
+                        // Not again at once: a connection that breaks at once must not keep us busy.
+                        None if std::mem::replace(&mut is_listening, false) => heard = self.quiet(),
+                        None => {
+                            heard = self.listen().await;
+                            is_listening = true;
+                        }
                     }
-                },
-                () = tick => vec![Event::Tick(self.ports.clock.elapsed()), self.look().await],
+                    continue;
+                }
+                () = clock.sleep(pause) => continue,
             };
+            let events = match happened {
+                Happened::Looked(look) => {
+                    is_looking = false;
+                    look_at = clock.elapsed() + self.shared.config.poll;
+                    self.judge(look, &deal)
+                }
+                Happened::Event(event) => vec![event],
+                Happened::Refused(reason) => return self.withdraw(reason).await,
+            };
+            if let Some(ended) = self.apply(&mut deal, events, &mut work, &mut declaring).await? {
+                return Ok(ended);
+            }
         }
     }
 
+    /// Feeds the machine and does what it wants.
+    async fn apply(
+        &mut self,
+        deal: &mut Deal,
+        events: Vec<Event>,
+        work: &mut Work,
+        declaring: &mut Work,
+    ) -> Result<Option<Carried>, DispersalError> {
+        let mut effects = VecDeque::new();
+        for event in events {
+            effects.extend(deal.apply(event));
+        }
+        if !deal.is_declaring() {
+            // It must not be repeated once the chain has the deal.
+            declaring.clear();
+        }
+        if !deal.has_orphan() {
+            self.shared.board.goes_on(Who::Spare(self.fid));
+        }
+        for effect in effects {
+            match effect {
+                Effect::Declare => declaring.push(Box::pin(declare(Arc::clone(&self.shared), self.spec()))),
+                Effect::Opened => self.opened()?,
+                Effect::Send(index, miner) => work.push(self.send(index, miner)),
+                Effect::FindSpare => work.push(self.find_spare(deal)),
+                Effect::Dispersed => self.dispersed().await?,
+                Effect::Finalized => {
+                    self.finalized().await?;
+                    return Ok(Some(Carried::Active));
+                }
+                Effect::Gone => {
+                    let reason = "the chain has dropped an open deal: its territory has expired";
+                    return self.withdraw(reason.to_owned()).await.map(Some);
+                }
+            }
+        }
+        self.show(deal);
+        Ok(None)
+    }
+
+    /// A stream of events, or a quiet one: then the clock alone asks.
     async fn listen(&self) -> BoxStream<'static, ChainEvent> {
-        match self.ports.chain.events().await {
-            Ok(events) => events,
+        self.shared.ports.chain.events().await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "no chain events; asking by the clock");
+            self.quiet()
+        })
+    }
+
+    /// A stream that brings nothing and ends after a while.
+    fn quiet(&self) -> BoxStream<'static, ChainEvent> {
+        let (clock, pause) = (Arc::clone(&self.shared.ports.clock), self.shared.config.poll);
+        futures::stream::once(async move { clock.sleep(pause).await }).filter_map(|()| async { None }).boxed()
+    }
+
+    /// Turns a look into events.
+    fn judge(&mut self, look: PortResult<Look>, deal: &Deal) -> Vec<Event> {
+        let (board, who) = (&self.shared.board, Who::Look(self.fid));
+        let look = match look {
+            Ok(look) => look,
             Err(error) => {
-                tracing::debug!(%error, "no chain events; asking by the clock");
-                futures::stream::pending().boxed()
+                board.waits(who, format!("the chain does not answer: {error}"));
+                return Vec::new();
             }
+        };
+        board.goes_on(who);
+        let event = match look.found {
+            Found::Nothing => {
+                let lapses =
+                    self.attempt.map(|attempt| attempt.block.saturating_add(self.shared.config.lapse_blocks));
+                let left = lapses.map_or(0, |lapses| lapses.saturating_sub(look.block));
+                if left > 0 && deal.phase() == "looking" {
+                    let reason = format!(
+                        "a deal may have been declared right before the last stop; it is looked for during {left} more blocks"
+                    );
+                    board.waits(Who::Declare(self.fid), reason);
+                }
+                Event::NotOnChain { may_come: left > 0 }
+            }
+            Found::Open(reported) => Event::Open(reported),
+            Found::File(file) => {
+                self.file = Some(file.clone());
+                Event::Completed(file)
+            }
+        };
+        vec![Event::Tick(self.shared.ports.clock.elapsed(), look.block), event]
+    }
+
+    fn spec(&self) -> DealSpec {
+        let segments: Vec<DeclaredSegment> =
+            self.segments.iter().map(|(_, declared)| declared.clone()).collect();
+        DealSpec {
+            fid: self.fid,
+            file_size: u128::from(SEGMENT_BYTES) * segments.len() as u128,
+            segments,
+            file_name: self.row.file_name.clone(),
+            territory: self.row.territory.clone(),
         }
     }
 
-    /// What the chain has of this deal now.
-    async fn look(&self) -> Event {
-        loop {
-            match look_once(&self.ports, self.fid).await {
-                Ok(event) => {
-                    self.board.waiting_for(None);
-                    return event;
+    fn send(
+        &self,
+        index: FragmentIndex,
+        miner: MinerAddr,
+    ) -> BoxFuture<'static, Result<Happened, DispersalError>> {
+        let (shared, fid, segments) = (Arc::clone(&self.shared), self.fid, Arc::clone(&self.segments));
+        Box::pin(async move {
+            let event = match send_column(&shared, fid, &segments, index, &miner).await {
+                Ok(()) => Event::Sent(index, miner.account),
+                Err(SendError::Ours(error)) => return Err(error),
+                Err(SendError::Miner(error)) => {
+                    tracing::warn!(%fid, index = index.get(), endpoint = %miner.endpoint, %error, "a column was not sent");
+                    Event::SendFailed(index, miner.account)
                 }
-                Err(error) => {
-                    self.board.waiting_for(Some(format!("the chain does not answer: {error}")));
-                    self.ports.clock.sleep(self.config.retry).await;
-                }
-            }
-        }
+            };
+            Ok(Happened::Event(event))
+        })
     }
 
-    fn withdraw(&self) -> Result<Carried, DispersalError> {
-        let segments: Vec<SegmentSeq> = self.row.segments.clone();
-        let fid = self.fid;
-        self.ports.db.transact(|txn| {
+    fn find_spare(&self, deal: &Deal) -> BoxFuture<'static, Result<Happened, DispersalError>> {
+        let (shared, fid, segments) = (Arc::clone(&self.shared), self.fid, self.segments.len());
+        let (holders, failed) = (deal.holders(), deal.failed().to_vec());
+        Box::pin(async move {
+            let who = Who::Spare(fid);
+            let fresh: Vec<AccountId> = holders.iter().chain(&failed).copied().collect();
+            let found = shared.healthy_miners(fid, segments, &holders, 1).await;
+            let reason = match found {
+                Ok(candidates) => {
+                    // One that failed before may have come back; better than none.
+                    let picked = pick::pick(fid, &candidates, &fresh, 1).pop();
+                    if let Some(miner) = picked.or_else(|| pick::pick(fid, &candidates, &holders, 1).pop()) {
+                        shared.board.goes_on(who);
+                        return Ok(Happened::Event(Event::Spare(miner)));
+                    }
+                    "a column of a deal needs another miner and none is free".to_owned()
+                }
+                Err(error) => format!("looking for another miner: {error}"),
+            };
+            shared.board.waits(who, reason);
+            Ok(Happened::Event(Event::NoSpare))
+        })
+    }
+
+    /// The deal is on chain.
+    fn opened(&mut self) -> Result<(), DispersalError> {
+        self.attempt = None;
+        self.shared.board.goes_on(Who::Declare(self.fid));
+        self.row.state = DealState::Declared;
+        let (fid, row) = (self.fid, self.row.clone());
+        self.shared.ports.db.transact(|txn| {
             txn.stream(LOCAL);
+            own::delete_attempt(txn, fid)?;
+            rows::put_deal(txn, fid, &row);
+            Ok::<_, DispersalError>(())
+        })?;
+        Ok(())
+    }
+
+    async fn dispersed(&self) -> Result<(), DispersalError> {
+        let segments = &self.row.segments;
+        let committed = self.shared.ports.db.transact(|txn| {
+            txn.stream(LOCAL);
+            raise(txn, segments, SegmentState::Dispersed)
+        })?;
+        self.shared.ports.db.wait_staged(committed.lsn).await?;
+        self.shared.reached(segments, Level::Dispersed).await
+    }
+
+    async fn finalized(&mut self) -> Result<(), DispersalError> {
+        if let Some(file) = &self.file {
+            self.row.miners = placement(&self.shared, file, &self.row.miners).await;
+        }
+        self.row.state = DealState::Active;
+        let (fid, row) = (self.fid, self.row.clone());
+        let committed = self.shared.ports.db.transact(|txn| {
+            txn.stream(LOCAL);
+            own::delete_attempt(txn, fid)?;
+            rows::put_deal(txn, fid, &row);
+            raise(txn, &row.segments, SegmentState::Finalized)
+        })?;
+        self.shared.ports.db.wait_staged(committed.lsn).await?;
+        self.shared.reached(&self.row.segments, Level::Finalized).await?;
+        self.shared.board.forget(fid);
+        self.shared.board.note(|status| status.deals_done += 1);
+        Ok(())
+    }
+
+    /// Nothing is declared: the segments wait for another deal.
+    async fn withdraw(&self, reason: String) -> Result<Carried, DispersalError> {
+        let (fid, segments) = (self.fid, &self.row.segments);
+        let committed = self.shared.ports.db.transact(|txn| {
+            txn.stream(LOCAL);
+            own::delete_attempt(txn, fid)?;
             rows::delete_deal(txn, fid);
-            for seq in &segments {
+            for seq in segments {
                 if let Some(mut row) = rows::segment(txn, *seq)? {
                     row.deal = None;
                     rows::put_segment(txn, *seq, &row)?;
@@ -142,118 +341,26 @@ impl Carrier {
             }
             Ok::<_, DispersalError>(())
         })?;
-        self.board.note(|status| {
-            status.deals.remove(&fid);
-        });
-        Ok(Carried::Refused)
-    }
-
-    async fn act(
-        &mut self,
-        deal: &Deal,
-        effect: Effect,
-        work: &mut FuturesUnordered<BoxFuture<'static, Event>>,
-    ) -> Result<(), DispersalError> {
-        match effect {
-            Effect::Declare => work.push(Box::pin(declare(self.ports.clone(), self.config.clone(), self.spec(), Arc::clone(&self.board)))),
-            Effect::Send(index, miner) => work.push(self.send(index, miner)),
-            Effect::FindSpare => work.push(self.find_spare(deal)),
-            Effect::Dispersed => self.dispersed()?,
-            Effect::Finalized => self.finalized().await?,
-        }
-        Ok(())
-    }
-
-    fn spec(&self) -> DealSpec {
-        let segments: Vec<DeclaredSegment> = self.segments.iter().map(|(_, declared)| declared.clone()).collect();
-        DealSpec {
-            fid: self.fid,
-            file_size: u128::from(gw_types::SEGMENT_BYTES) * segments.len() as u128,
-            segments,
-            file_name: self.row.file_name.clone(),
-            territory: self.row.territory.clone(),
-        }
-    }
-
-    fn send(&self, index: FragmentIndex, miner: MinerAddr) -> BoxFuture<'static, Event> {
-        let (ports, loader, sends, fid) =
-            (self.ports.clone(), Arc::clone(&self.loader), Arc::clone(&self.sends), self.fid);
-        let segments = self.segments.clone();
-        let account = miner.account;
-        Box::pin(async move {
-            match send_column(&ports, &loader, &sends, fid, &segments, index, &miner).await {
-                Ok(()) => Event::Sent(index, account),
-                Err(error) => {
-                    tracing::warn!(%fid, index = index.get(), endpoint = %miner.endpoint, %error, "a column was not sent");
-                    Event::SendFailed(index, account)
-                }
-            }
-        })
-    }
-
-    fn find_spare(&self, deal: &Deal) -> BoxFuture<'static, Event> {
-        let (ports, fid, taken) = (self.ports.clone(), self.fid, deal.taken());
-        let (segments, retry, board) = (self.segments.len(), self.config.retry, Arc::clone(&self.board));
-        Box::pin(async move {
-            loop {
-                match healthy_miners(&ports, segments, &board).await {
-                    Ok(candidates) => {
-                        if let Some(miner) = pick::pick(fid, &candidates, &taken, 1).pop() {
-                            return Event::Spare(miner);
-                        }
-                        board.waiting_for(Some("a column needs another miner and none is free".to_owned()));
-                    }
-                    Err(error) => board.waiting_for(Some(format!("looking for another miner: {error}"))),
-                }
-                ports.clock.sleep(retry).await;
-                // A miner that failed before may have come back: any that holds no column will do.
-                if let Ok(candidates) = healthy_miners(&ports, segments, &board).await
-                    && let Some(miner) = candidates.into_iter().find(|miner| taken.contains(&miner.account))
-                {
-                    return Event::Spare(miner);
-                }
-            }
-        })
-    }
-
-    fn dispersed(&self) -> Result<(), DispersalError> {
-        let segments = &self.row.segments;
-        mark(&self.ports, segments, SegmentState::Dispersed)?;
-        (self.reached)(segments, Level::Dispersed)
-    }
-
-    async fn finalized(&mut self) -> Result<(), DispersalError> {
-        if let Some(file) = self.ports.chain.file(self.fid).await? {
-            self.row.miners = placement(&self.ports, &file, &self.row.miners).await?;
-        }
-        self.row.state = DealState::Active;
-        let (fid, row) = (self.fid, self.row.clone());
-        self.ports.db.transact(|txn| {
-            txn.stream(LOCAL);
-            rows::put_deal(txn, fid, &row);
-            Ok::<_, DispersalError>(())
-        })?;
-        mark(&self.ports, &self.row.segments, SegmentState::Finalized)?;
-        (self.reached)(&self.row.segments, Level::Finalized)
+        self.shared.ports.db.wait_staged(committed.lsn).await?;
+        self.shared.board.forget(fid);
+        Ok(Carried::Withdrawn(reason))
     }
 
     fn show(&self, deal: &Deal) {
-        let phase = match (deal.is_active(), deal.is_declared()) {
-            (true, _) => "active",
-            (false, true) => "declared",
-            (false, false) => "looking",
-        };
-        let progress = DealProgress { segments: self.segments.len(), phase, columns_held: deal.held() };
-        let fid = self.fid;
-        self.board.note(|status| {
-            if progress.phase == "active" {
-                status.deals.remove(&fid);
-                status.deals_done += 1;
-            } else {
-                status.deals.insert(fid, progress);
-            }
+        let progress =
+            DealProgress { segments: self.segments.len(), phase: deal.phase(), columns_held: deal.held() };
+        self.shared.board.note(|status| {
+            status.deals.insert(self.fid, progress);
         });
     }
+}
+
+/// For each column the first with the same fragments in every segment.
+fn twins(segments: &[(SegmentSeq, DeclaredSegment)]) -> [u8; FRAGMENTS] {
+    let is_twin = |a: usize, b: usize| {
+        segments.iter().all(|(_, declared)| declared.fragments[a] == declared.fragments[b])
+    };
+    std::array::from_fn(|column| (0..=column).find(|other| is_twin(*other, column)).unwrap_or(column) as u8)
 }
 
 fn concerns(event: &ChainEvent, ours: Fid) -> bool {
@@ -263,147 +370,183 @@ fn concerns(event: &ChainEvent, ours: Fid) -> bool {
     }
 }
 
-async fn look_once(ports: &DispersalPorts, fid: Fid) -> Result<Event, PortError> {
-    // The deal first: between the two answers it may become a file, never the reverse.
-    let deal = ports.chain.deal(fid).await?;
-    if let Some(file) = ports.chain.file(fid).await?
-        && file.held_as.is_some()
-    {
-        return Ok(Event::Completed(file));
-    }
-    Ok(deal.map_or(Event::NotOnChain, |deal| Event::Open(deal.complete)))
+async fn looked(shared: Arc<Shared>, fid: Fid) -> Result<Happened, DispersalError> {
+    Ok(Happened::Looked(look(&shared, fid).await))
 }
 
-async fn declare(ports: DispersalPorts, config: DispersalConfig, spec: DealSpec, board: Arc<Board>) -> Event {
+/// What the chain has of this deal now.
+async fn look(shared: &Shared, fid: Fid) -> PortResult<Look> {
+    let chain = &shared.ports.chain;
+    // The head first, so that what is found is at least as new. Then the deal: between the two answers
+    // it may become a file, never the reverse.
+    let block = chain.head().await?.block;
+    let deal = chain.deal(fid).await?;
+    let file = chain.file(fid).await?.filter(|file| file.held_as.is_some());
+    let found = match (file, deal) {
+        (Some(file), _) => Found::File(file),
+        (None, Some(deal)) => Found::Open(deal.complete),
+        (None, None) => Found::Nothing,
+    };
+    Ok(Look { block, found })
+}
+
+/// Sends the declaration until its fate is known.
+async fn declare(shared: Arc<Shared>, spec: DealSpec) -> Result<Happened, DispersalError> {
+    let (clock, config) = (&shared.ports.clock, &shared.config);
+    let who = Who::Declare(spec.fid);
+    let mut is_doubtful = false;
+    let mut pause = config.retry;
     loop {
-        let error = match ports.chain.declare(&spec).await {
-            Ok(_) => return Event::Declared,
+        let error = match attempt(&shared, &spec).await? {
+            Ok(()) => return Ok(Happened::Event(Event::Declared)),
             Err(error) => error,
         };
-        board.waiting_for(Some(format!("the declaration of a deal: {error}")));
-        match (error.outcome(), error.kind()) {
-            (Outcome::Definite, PortErrorKind::Refused | PortErrorKind::Full) => return Event::Refused,
-            (Outcome::Definite, _) => ports.clock.sleep(config.retry).await,
-            (Outcome::Unknown, _) => {
-                for _ in 0..LOOKS_AFTER_UNKNOWN {
-                    ports.clock.sleep(config.poll).await;
-                    if let Ok(event @ (Event::Open(_) | Event::Completed(_))) = look_once(&ports, spec.fid).await {
-                        return event;
-                    }
+        shared.board.waits(who, format!("declaring a deal: {error}"));
+        let is_refusal = matches!(error.kind(), PortErrorKind::Refused | PortErrorKind::Full);
+        if error.outcome() == Outcome::Definite && is_refusal && !is_doubtful {
+            return Ok(Happened::Refused(error.to_string()));
+        }
+        is_doubtful |= error.outcome() == Outcome::Unknown;
+        if is_doubtful {
+            match settle_doubt(&shared, spec.fid).await {
+                Some(event) => return Ok(Happened::Event(event)),
+                // The chain has not got it, and refuses it now.
+                None if error.outcome() == Outcome::Definite && is_refusal => {
+                    return Ok(Happened::Refused(error.to_string()));
                 }
+                None => {}
             }
         }
+        clock.sleep(pause).await;
+        pause = (pause * 2).min(config.retry_max);
     }
+}
+
+/// Notes that a declaration is about to be sent, then sends it.
+async fn attempt(shared: &Shared, spec: &DealSpec) -> Result<PortResult<()>, DispersalError> {
+    let block = match shared.ports.chain.head().await {
+        Ok(head) => head.block,
+        Err(error) => return Ok(Err(error)),
+    };
+    let committed = shared.ports.db.transact(|txn| {
+        txn.stream(LOCAL);
+        own::put_attempt(txn, spec.fid, AttemptRow { block });
+        Ok::<_, DispersalError>(())
+    })?;
+    shared.ports.db.wait_staged(committed.lsn).await?;
+    Ok(shared.ports.chain.declare(spec).await.map(drop))
+}
+
+/// Looks until the chain has answered some times that it has nothing; `Some` when it has the deal.
+async fn settle_doubt(shared: &Shared, fid: Fid) -> Option<Event> {
+    let mut answers = 0;
+    while answers < LOOKS_AFTER_UNKNOWN {
+        shared.ports.clock.sleep(shared.config.poll).await;
+        match look(shared, fid).await.map(|look| look.found) {
+            Ok(Found::Open(reported)) => return Some(Event::Open(reported)),
+            // The carrier's own look brings the file.
+            Ok(Found::File(_)) => return Some(Event::Declared),
+            Ok(Found::Nothing) => answers += 1,
+            Err(_) => {}
+        }
+    }
+    None
+}
+
+enum SendError {
+    /// Something here failed: the deal stops and is taken up again.
+    Ours(DispersalError),
+    /// The miner failed.
+    Miner(PortError),
 }
 
 async fn send_column(
-    ports: &DispersalPorts,
-    loader: &Loader,
-    sends: &Semaphore,
+    shared: &Shared,
     fid: Fid,
     segments: &[(SegmentSeq, DeclaredSegment)],
     index: FragmentIndex,
     miner: &MinerAddr,
-) -> Result<(), PortError> {
+) -> Result<(), SendError> {
     for (seq, declared) in segments {
-        let _place = sends.acquire().await.expect("the semaphore is never closed");
-        let bytes = loader.load(*seq).await?;
-        let fragment = ports.striper.fragment(bytes, index).await?;
-        let hash: Hash32 = declared.fragments[index.get()];
-        match ports.miners.put(miner, fid, hash, fragment.clone()).await {
-            Ok(()) => {}
-            // Putting the same fragment again is harmless, so a passing fault gets one more try.
-            Err(error) if error.kind() == PortErrorKind::Unavailable => {
-                ports.clock.sleep(Duration::from_millis(200)).await;
-                ports.miners.put(miner, fid, hash, fragment).await?;
+        let hash = declared.fragments[index.get()];
+        let mut pause = shared.config.retry;
+        let mut left = PUT_ATTEMPTS;
+        loop {
+            let error = match send_fragment(shared, fid, *seq, (index, hash), miner).await {
+                Ok(()) => break,
+                Err(SendError::Miner(error)) => error,
+                Err(ours) => return Err(ours),
+            };
+            left -= match error.kind() {
+                // Putting the same fragment again is harmless, and passing faults are common.
+                PortErrorKind::Unavailable => 2,
+                // "No such deal" from a miner whose node lags behind ours.
+                PortErrorKind::Refused => 1,
+                _ => left,
+            };
+            if left == 0 {
+                return Err(SendError::Miner(error));
             }
-            Err(error) => return Err(error),
+            shared.ports.clock.sleep(pause).await;
+            pause *= 2;
         }
     }
     Ok(())
 }
 
-/// Writes a state into the rows of segments; states only move up.
-fn mark(ports: &DispersalPorts, segments: &[SegmentSeq], state: SegmentState) -> Result<(), DispersalError> {
-    ports.db.transact(|txn| {
-        txn.stream(LOCAL);
-        for seq in segments {
-            let row: Option<SegmentRow> = rows::segment(txn, *seq)?;
-            if let Some(mut row) = row.filter(|row| row.state < state) {
-                row.state = state;
-                rows::put_segment(txn, *seq, &row)?;
-            }
+async fn send_fragment(
+    shared: &Shared,
+    fid: Fid,
+    seq: SegmentSeq,
+    (index, hash): (FragmentIndex, Hash32),
+    miner: &MinerAddr,
+) -> Result<(), SendError> {
+    let _place = shared.sends.acquire().await.expect("the semaphore is never closed");
+    if hash == ZERO_FRAGMENT {
+        // A miner makes these itself (cess-miner, `fragment.go`).
+        return shared
+            .ports
+            .miners
+            .put(miner, fid, hash, bytes::Bytes::new())
+            .await
+            .map_err(SendError::Miner);
+    }
+    let resident = shared.loader.load(&shared.ports, seq).await.map_err(SendError::Ours)?;
+    let fragment = shared.ports.striper.fragment(resident.bytes.clone(), index).await;
+    let fragment = fragment.map_err(|error| SendError::Ours(error.into()))?;
+    // A data fragment is part of the segment, which stays until it is sent; parity is not.
+    let _resident = index.is_data().then_some(resident);
+    shared.ports.miners.put(miner, fid, hash, fragment).await.map_err(SendError::Miner)
+}
+
+/// Raises the states of segments; states only move up.
+fn raise(
+    txn: &mut gw_db::Txn<'_>,
+    segments: &[SegmentSeq],
+    state: SegmentState,
+) -> Result<(), DispersalError> {
+    for seq in segments {
+        if let Some(mut row) = rows::segment(txn, *seq)?.filter(|row| row.state < state) {
+            row.state = state;
+            rows::put_segment(txn, *seq, &row)?;
         }
-        Ok::<_, DispersalError>(())
-    })?;
+    }
     Ok(())
 }
 
-/// Who holds each column, with endpoints as the chain has them now.
-pub(crate) async fn placement(
-    ports: &DispersalPorts,
+/// Who holds each column, with endpoints as the chain has them now, or as they were known where it
+/// does not answer.
+async fn placement(
+    shared: &Shared,
     file: &FileState,
-    known: &[MinerAddr],
-) -> Result<[MinerAddr; FRAGMENTS], PortError> {
-    let miners = ports.chain.miners().await?;
-    let addr = |account: AccountId| {
-        let listed = miners.iter().map(|miner| &miner.addr).find(|addr| addr.account == account);
-        let known = known.iter().find(|addr| addr.account == account);
-        listed.or(known).cloned().unwrap_or(MinerAddr { account, endpoint: String::new() })
+    known: &[MinerAddr; FRAGMENTS],
+) -> [MinerAddr; FRAGMENTS] {
+    let listed = match shared.ports.chain.miners().await {
+        Ok(miners) => miners.into_iter().map(|miner| miner.addr).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "endpoints of a new deal are left for the upkeep to refresh");
+            Vec::new()
+        }
     };
-    let first = file.segments.first().ok_or_else(|| {
-        PortError::definite(PortErrorKind::Corrupt, "the chain has a file without segments")
-    })?;
-    let placed: Vec<MinerAddr> = first.fragments.iter().map(|fragment| addr(fragment.miner)).collect();
-    placed.try_into().map_err(|_| {
-        PortError::definite(PortErrorKind::Corrupt, "the chain has a segment that has not twelve fragments")
-    })
-}
-
-/// Miners that the chain would take and that answer a probe with room for the deal's column.
-pub(crate) async fn healthy_miners(
-    ports: &DispersalPorts,
-    segments: usize,
-    board: &Board,
-) -> Result<Vec<MinerAddr>, PortError> {
-    let all = ports.chain.miners().await?;
-    let eligible: Vec<MinerAddr> = pick::eligible(&all, segments).into_iter().map(|miner| miner.addr.clone()).collect();
-    let column = gw_types::FRAGMENT_BYTES * segments as u64;
-    let known = eligible.len();
-    let probed = futures::stream::iter(eligible.into_iter().map(|addr| {
-        let miners = Arc::clone(&ports.miners);
-        async move {
-            let status = miners.probe(&addr).await;
-            status.ok().filter(|status| status.free_bytes >= column).map(|_| addr)
-        }
-    }));
-    let healthy: Vec<MinerAddr> = probed.buffer_unordered(32).filter_map(|found| async { found }).collect().await;
-    board.note(|status| {
-        status.miners_known = known;
-        status.miners_healthy = healthy.len();
-    });
-    Ok(healthy)
-}
-
-/// Keeps the segment that the columns are being cut from: twelve columns walk through a deal's
-/// segments at about the same pace, so one segment in memory serves nearly all of them.
-struct Loader {
-    ports: DispersalPorts,
-    last: Mutex<Option<(SegmentSeq, bytes::Bytes)>>,
-}
-
-impl Loader {
-    async fn load(&self, seq: SegmentSeq) -> Result<bytes::Bytes, PortError> {
-        let mut last = self.last.lock().await;
-        if let Some((kept, bytes)) = &*last
-            && *kept == seq
-        {
-            return Ok(bytes.clone());
-        }
-        let bytes = self.ports.data.segment_bytes(seq).await.map_err(|error| {
-            PortError::definite(PortErrorKind::Unavailable, format!("reading segment {seq}")).with_source(error)
-        })?;
-        *last = Some((seq, bytes.clone()));
-        Ok(bytes)
-    }
+    crate::placement::placement(file, &listed, known)
 }

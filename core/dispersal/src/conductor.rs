@@ -1,478 +1,481 @@
 //! The conductor: seals segments, cuts the log, groups sealed segments into deals and has them
-//! carried, and raises the watermarks.
+//! carried.
 //!
-//! One task. A round: seal what is due; stripe what is sealed; cut the log when somebody waits or
-//! it is old; give striped segments to a carrier. With a waiter, a round covers everything
-//! committed up to the moment after `linger`, so waiters share one cut. Rounds wait for nothing on
-//! the network: carriers are tasks of their own and report back by [`Conductor::reached`].
+//! One task. A round: seal what is due; stripe what is sealed; cut the log when somebody waits or it
+//! is old; let go of segments that died before they were dispersed; give striped segments to
+//! carriers. With a waiter, a round covers everything committed up to the moment after `linger`, so
+//! waiters share one cut. Rounds wait for nothing on the network but the question for miners and
+//! space before a new deal; carriers and upkeep are tasks of their own. What fails is shown, and
+//! tried again after a pause that grows; a round never ends the conductor, and a carrier that ends
+//! with an error or a panic is begun again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gw_codec::fid::FidRule;
-use gw_data::rows::{self, DealRow, DealState, LaneClass, SegmentRow, SegmentState};
-use gw_types::ports::DeclaredSegment;
-use gw_types::{Fid, Hash32, Level, Lsn, SegmentSeq, StreamId, TERRITORY_BYTES_PER_SEGMENT};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use gw_data::rows::{self, DealState, LaneClass, SegmentState};
+use gw_types::ports::ChainEvent;
+use gw_types::{Fid, Level, Lsn, SEGMENT_BYTES, SegmentSeq};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::carry::{Carried, Carrier, Reached, healthy_miners};
+use crate::carry::{Carried, Carrier};
 use crate::config::{DispersalConfig, DispersalPorts};
+use crate::cutter;
 use crate::error::DispersalError;
-use crate::log::{self, LogRecord, Part};
-use crate::name::DealName;
-use crate::pick;
+use crate::packer::{self, Free, Intent};
 use crate::rows as own;
 use crate::rows::{CutRow, LOCAL};
-use crate::state::{Board, Marks};
+use crate::shared::Shared;
+use crate::state::{Board, Marks, Who};
+use crate::upkeep::Upkeep;
 use crate::watermark::{Cut, Watermarks};
 
 /// A round without a reason.
 const PULSE: Duration = Duration::from_secs(1);
-/// Records read from the journal at a time.
-const RECORD_BYTES_MAX: usize = 8 << 20;
-/// Segment rows read at a time.
+/// Rows read at a time.
 const ROWS_MAX: usize = 1000;
-/// Deals carried at once; each holds a segment and some fragments in memory.
-const CARRIERS_MAX: usize = 2;
+/// Deals carried at once.
+const CARRIERS_MAX: usize = 4;
+/// Segments sealed at once.
+const SEALS_AT_ONCE: usize = 8;
+/// Segments striped at once; each is 32 MiB in memory.
+const STRIPES_AT_ONCE: usize = 2;
+
+/// How a carrier's task ended.
+type Ended = Result<(Id, Result<Carried, DispersalError>), JoinError>;
 
 pub(crate) struct Conductor {
-    ports: DispersalPorts,
-    config: DispersalConfig,
-    board: Arc<Board>,
-    marks: Arc<Mutex<Watermarks>>,
-    again: Arc<Notify>,
-    carriers: JoinSet<(Fid, Result<Carried, DispersalError>)>,
+    shared: Arc<Shared>,
+    carriers: JoinSet<Result<Carried, DispersalError>>,
+    carried: HashMap<Id, (Fid, Vec<SegmentSeq>)>,
+    /// Deals whose carrier stopped: when they are taken up again, and how often they stopped.
+    stopped: BTreeMap<Fid, (Duration, u32)>,
+    /// Sealed segments in no deal.
+    free: BTreeSet<SegmentSeq>,
+    /// Those of them that died, and a commit at or behind the one that dropped the last reference.
+    dead: BTreeMap<SegmentSeq, Lsn>,
+    /// Everything up to here must be finalized, because it is old.
+    aged: Lsn,
     last_cut: Duration,
-    pause: Duration,
+    /// Since when somebody waits for a cut.
+    due_since: Option<Duration>,
+    /// No new deal before this moment, and how long the pause was.
+    pack_after: (Duration, Duration),
+    round_pause: Duration,
+    upkeep: JoinSet<Upkeep>,
+    /// `None` while it works.
+    idle_upkeep: Option<Upkeep>,
+    upkeep_at: Duration,
+    staging_bytes_max: u64,
 }
 
 impl Conductor {
     /// Reads where an earlier run stood. Carriers of its deals begin with [`Conductor::run`].
-    pub(crate) fn resume(ports: DispersalPorts, config: DispersalConfig) -> Result<(Self, Arc<Board>), DispersalError> {
-        let snapshot = ports.db.snapshot();
-        let row = own::marks(&snapshot)?;
-        let mut marks = Watermarks::resume(row.dispersed, row.finalized);
-        for (last, cut) in own::cuts(&snapshot)? {
-            if last > row.finalized {
-                let known = levels(&ports, &cut.needs)?;
-                marks.push(Cut { last, needs: cut.needs }, &known);
-            }
-        }
+    pub(crate) fn resume(
+        ports: DispersalPorts,
+        config: DispersalConfig,
+    ) -> Result<(Self, Arc<Shared>), DispersalError> {
+        let row = own::marks(&ports.db.snapshot())?;
         ports.db.hold_records_after(row.cut_to);
-        let shown = Marks { dispersed: marks.at(Level::Dispersed), finalized: marks.at(Level::Finalized) };
-        let board = Arc::new(Board::new(shown));
-        let last_cut = ports.clock.elapsed();
-        let conductor = Self {
-            pause: config.retry,
-            ports,
-            config,
-            board: Arc::clone(&board),
-            marks: Arc::new(Mutex::new(marks)),
-            again: Arc::new(Notify::new()),
+        let board = Arc::new(Board::new(Marks { dispersed: row.dispersed, finalized: row.finalized }));
+        let marks = Watermarks::resume(row.dispersed, row.finalized);
+        let now = ports.clock.elapsed();
+        let staging_bytes_max = ports.data.status()?.staging_bytes_max;
+        let shared = Arc::new(Shared::new(ports, config, board, marks));
+        let mut conductor = Self {
             carriers: JoinSet::new(),
-            last_cut,
+            carried: HashMap::new(),
+            stopped: BTreeMap::new(),
+            free: BTreeSet::new(),
+            dead: BTreeMap::new(),
+            aged: Lsn(0),
+            last_cut: now,
+            due_since: None,
+            pack_after: (now, Duration::ZERO),
+            round_pause: Duration::ZERO,
+            upkeep: JoinSet::new(),
+            idle_upkeep: Some(Upkeep::default()),
+            upkeep_at: now,
+            staging_bytes_max,
+            shared: Arc::clone(&shared),
         };
-        Ok((conductor, board))
+        conductor.resume_cuts()?;
+        conductor.resume_segments()?;
+        conductor.resume_deals()?;
+        Ok((conductor, shared))
     }
 
-    /// Until told to stop. Errors of a round are shown and the round is tried again.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut wanted = self.board.wanted();
-        if let Err(error) = self.resume_deals() {
-            self.board.waiting_for(Some(format!("reading open deals: {error}")));
+    fn resume_cuts(&mut self) -> Result<(), DispersalError> {
+        let finalized = self.shared.board.shown_marks().finalized;
+        for (last, cut) in own::cuts(&self.shared.ports.db.snapshot())? {
+            if last > finalized {
+                self.shared.push(Cut { last, needs: cut.needs })?;
+            }
         }
+        Ok(())
+    }
+
+    /// Finds sealed segments without a deal, and log segments that no cut remembers.
+    fn resume_segments(&mut self) -> Result<(), DispersalError> {
+        let mut from = SegmentSeq(0);
         loop {
-            let due = *wanted.borrow_and_update() > own_cut(&self.marks);
-            if due {
-                self.ports.clock.sleep(self.config.linger).await;
+            let page = rows::segments(&self.shared.ports.db.snapshot(), from, ROWS_MAX)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = last.next();
+            for (seq, row) in page {
+                let is_free = matches!(row.state, SegmentState::Sealed | SegmentState::Dispersed);
+                if !is_free || row.deal.is_some() {
+                    continue;
+                }
+                if row.class == LaneClass::Log && !self.shared.marks.lock().needs(seq) {
+                    cutter::drop_orphan(&self.shared, seq)?;
+                } else {
+                    self.free.insert(seq);
+                }
             }
+        }
+    }
+
+    fn resume_deals(&mut self) -> Result<(), DispersalError> {
+        let now = self.shared.ports.clock.elapsed();
+        let mut after = None;
+        loop {
+            let page = rows::deals(&self.shared.ports.db.snapshot(), after, ROWS_MAX)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            let open = page.into_iter().filter(|(_, row)| row.state != DealState::Active);
+            self.stopped.extend(open.map(|(fid, _)| (fid, (now, 0))));
+        }
+    }
+
+    /// Until told to stop.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let clock = Arc::clone(&self.shared.ports.clock);
+        let mut wanted = self.shared.board.wanted();
+        let mut heard = self.quiet(Duration::ZERO);
+        loop {
+            wanted.mark_unchanged();
             let outcome = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                outcome = self.round(due) => outcome,
+                () = stopped(&mut stop) => return,
+                outcome = self.round() => outcome,
             };
-            let pause = match outcome {
-                Ok(()) => {
-                    self.pause = self.config.retry;
-                    PULSE
-                }
-                Err(error) => {
-                    self.board.waiting_for(Some(error.to_string()));
-                    self.pause = (self.pause * 2).min(self.config.retry_max);
-                    self.pause
-                }
-            };
+            let pause = self.judge(outcome);
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
-                Ok(()) = wanted.changed() => {}
-                () = self.again.notified() => {}
-                Some(ended) = self.carriers.join_next() => self.ended(ended),
-                () = self.ports.clock.sleep(pause) => {}
+                () = stopped(&mut stop) => return,
+                // A waiter is worth another attempt at what failed.
+                Ok(()) = wanted.changed() => self.pack_after.0 = clock.elapsed(),
+                () = self.shared.again.notified() => {}
+                Some(ended) = self.carriers.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.upkeep.join_next() => self.kept(ended),
+                told = heard.next() => heard = self.hear(told, heard).await,
+                () = clock.sleep(pause) => {}
             }
         }
     }
 
-    fn ended(&mut self, ended: Result<(Fid, Result<Carried, DispersalError>), tokio::task::JoinError>) {
-        match ended {
-            Ok((fid, Ok(Carried::Active))) => tracing::info!(%fid, "a deal is active"),
-            Ok((fid, Ok(Carried::Refused))) => tracing::warn!(%fid, "the chain refused a deal; its segments wait for another"),
-            Ok((fid, Err(error))) => {
-                self.board.waiting_for(Some(format!("a deal stopped: {error}")));
-                tracing::error!(%fid, %error, "a deal stopped; it is resumed");
-                if let Err(error) = self.resume_deals() {
-                    tracing::error!(%error, "resuming deals");
-                }
+    /// How long to rest after a round.
+    fn judge(&mut self, outcome: Result<(), DispersalError>) -> Duration {
+        match outcome {
+            Ok(()) => {
+                self.shared.board.goes_on(Who::Log);
+                self.round_pause = Duration::ZERO;
+                let now = self.shared.ports.clock.elapsed();
+                let linger =
+                    self.due_since.map(|since| (since + self.shared.config.linger).saturating_sub(now));
+                linger.filter(|linger| !linger.is_zero()).map_or(PULSE, |linger| linger.min(PULSE))
             }
-            Err(error) => tracing::error!(%error, "a carrier ended badly; its deal is resumed at the next start"),
+            Err(error) => {
+                self.shared.board.waits(Who::Log, error.to_string());
+                let config = &self.shared.config;
+                self.round_pause = (self.round_pause * 2).clamp(config.retry, config.retry_max);
+                self.round_pause
+            }
         }
     }
 
-    async fn round(&mut self, forced: bool) -> Result<(), DispersalError> {
-        let target = self.ports.db.appended();
-        self.ports.db.wait_staged(target).await?;
-        let age = if forced { Duration::ZERO } else { self.config.seal_age };
-        for seq in self.ports.data.sealable(age)? {
-            self.ports.data.seal(seq).await?;
+    async fn hear(
+        &self,
+        told: Option<ChainEvent>,
+        heard: BoxStream<'static, ChainEvent>,
+    ) -> BoxStream<'static, ChainEvent> {
+        match told {
+            Some(ChainEvent::Repaired { fragment }) => {
+                self.shared.note_repair(fragment);
+                heard
+            }
+            Some(_) => heard,
+            None => match self.shared.ports.chain.events().await {
+                // Behind it comes a rest, so that a stream that ends at once keeps nobody busy.
+                Ok(events) => events.chain(self.quiet(self.shared.config.poll)).boxed(),
+                Err(_) => self.quiet(self.shared.config.poll),
+            },
         }
+    }
+
+    /// A stream that brings nothing and ends after a while.
+    fn quiet(&self, pause: Duration) -> BoxStream<'static, ChainEvent> {
+        let clock = Arc::clone(&self.shared.ports.clock);
+        futures::stream::once(async move { clock.sleep(pause).await }).filter_map(|()| async { None }).boxed()
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some((fid, segments)) = self.carried.remove(&id) else { return };
+        let reason = match ended {
+            Ok((_, Ok(Carried::Active))) => {
+                tracing::info!(%fid, segments = segments.len(), "a deal is active");
+                self.stopped.remove(&fid);
+                self.pack_after.1 = Duration::ZERO;
+                self.shared.board.goes_on(Who::Chain);
+                return;
+            }
+            Ok((_, Ok(Carried::Withdrawn(reason)))) => {
+                tracing::warn!(%fid, %reason, "a deal was not declared; its segments wait for another");
+                self.stopped.remove(&fid);
+                self.free.extend(segments);
+                self.pause_packing(Who::Chain, format!("a deal was not declared: {reason}"));
+                return;
+            }
+            Ok((_, Err(error))) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(%fid, %reason, "a deal stopped; it is taken up again");
+        self.shared.board.waits(Who::Stopped(fid), format!("a deal stopped and is taken up again: {reason}"));
+        let now = self.shared.ports.clock.elapsed();
+        let (due, times) = self.stopped.entry(fid).or_insert((now, 0));
+        let pause = self.shared.config.retry.saturating_mul(1 << (*times).min(16));
+        *due = now + pause.min(self.shared.config.retry_max);
+        *times += 1;
+    }
+
+    fn kept(&mut self, ended: Result<Upkeep, JoinError>) {
+        // After a panic it begins without what it remembered, all of which it finds again.
+        self.idle_upkeep = Some(ended.unwrap_or_else(|error| {
+            tracing::error!(%error, "the upkeep ended badly");
+            Upkeep::default()
+        }));
+        self.upkeep_at = self.shared.ports.clock.elapsed() + self.shared.config.upkeep;
+    }
+
+    async fn round(&mut self) -> Result<(), DispersalError> {
+        self.shared.publish().await?;
+        self.take_up_stopped()?;
+        self.begin_upkeep();
+        let now = self.shared.ports.clock.elapsed();
+        let wanted = self.wanted();
+        self.due_since = if self.is_due(wanted) { self.due_since.or(Some(now)) } else { None };
+        let is_forced = self.due_since.is_some_and(|since| now >= since + self.shared.config.linger);
+        let is_old = now.saturating_sub(self.last_cut) >= self.shared.config.seal_age;
+
+        let target = self.shared.ports.db.appended();
+        self.shared.ports.db.wait_staged(target).await?;
+        let sealed = self.seal(if is_forced { Duration::ZERO } else { self.shared.config.seal_age }).await;
+        self.find_dead()?;
         self.stripe().await?;
-        let old = self.ports.clock.elapsed().saturating_sub(self.last_cut) >= self.config.seal_age;
-        if forced || old {
-            self.cut(target).await?;
-            self.last_cut = self.ports.clock.elapsed();
+        if is_forced || is_old {
+            let outcome = cutter::cut(&self.shared, target).await?;
+            self.free.extend(outcome.segments);
+            self.last_cut = now;
+            if is_old {
+                self.aged = target;
+            }
+            self.shared.publish().await?;
         }
-        self.group(forced || old).await
+        self.excuse_dead().await?;
+        self.pack().await?;
+        sealed
+    }
+
+    /// Everything up to here should be finalized.
+    fn wanted(&self) -> Lsn {
+        (*self.shared.board.wanted().borrow()).max(self.aged)
+    }
+
+    /// Whether somebody waits for the log to be cut: for his own commit, or for the one that dropped
+    /// the last reference to a segment that his own needs.
+    fn is_due(&self, wanted: Lsn) -> bool {
+        let marks = self.shared.marks.lock();
+        let cut_to = marks.cut_to();
+        let waits_for_drop = || {
+            wanted > marks.at(Level::Finalized)
+                && self.dead.iter().any(|(seq, dead_at)| *dead_at > cut_to && marks.needs(*seq))
+        };
+        wanted > cut_to || waits_for_drop()
+    }
+
+    /// Seals what is full or older than `age`. A segment that cannot be sealed now is shown and tried
+    /// again; it stops no other.
+    async fn seal(&mut self, age: Duration) -> Result<(), DispersalError> {
+        let due = self.shared.ports.data.sealable(age)?;
+        let data = &self.shared.ports.data;
+        let seals = due.into_iter().map(|seq| async move { (seq, data.seal(seq).await) });
+        let results: Vec<_> = futures::stream::iter(seals).buffer_unordered(SEALS_AT_ONCE).collect().await;
+        let mut outcome = Ok(());
+        for (seq, sealed) in results {
+            match sealed {
+                Ok(is_sealed) => self.free.extend(is_sealed.then_some(seq)),
+                Err(error) => outcome = Err(error.into()),
+            }
+        }
+        outcome
     }
 
     /// Hashes every sealed segment that has no hashes yet.
     async fn stripe(&self) -> Result<(), DispersalError> {
-        for (seq, row) in self.segments(|row| row.state == SegmentState::Sealed && row.stripe.is_none())? {
-            if row.live_bytes == 0 {
+        let snapshot = self.shared.ports.db.snapshot();
+        let mut bare = Vec::new();
+        for seq in self.free.iter().filter(|seq| !self.dead.contains_key(seq)) {
+            if rows::segment(&snapshot, *seq)?.is_some_and(|row| row.stripe.is_none()) {
+                bare.push(*seq);
+            }
+        }
+        drop(snapshot);
+        let stripes = bare.into_iter().map(|seq| cutter::stripe(&self.shared, seq));
+        let results: Vec<_> =
+            futures::stream::iter(stripes).buffer_unordered(STRIPES_AT_ONCE).collect().await;
+        results.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+    }
+
+    /// Notes which free segments have died.
+    fn find_dead(&mut self) -> Result<(), DispersalError> {
+        let snapshot = self.shared.ports.db.snapshot();
+        let mut gone = Vec::new();
+        for seq in &self.free {
+            match rows::segment(&snapshot, *seq)? {
+                None => gone.push(*seq),
+                Some(row) if cutter::is_dead(&row) => {
+                    self.dead.entry(*seq).or_insert(snapshot.lsn());
+                }
+                Some(_) => {}
+            }
+        }
+        for seq in gone {
+            self.free.remove(&seq);
+            self.dead.remove(&seq);
+        }
+        Ok(())
+    }
+
+    /// Lets go of dead segments that were never dispersed, once the record that dropped the last
+    /// reference to each is cut.
+    async fn excuse_dead(&mut self) -> Result<(), DispersalError> {
+        let dead: Vec<(SegmentSeq, Lsn)> = self.dead.iter().map(|(seq, lsn)| (*seq, *lsn)).collect();
+        let mut is_moved = false;
+        for (seq, dead_at) in dead {
+            let Some(excuse) = self.shared.marks.lock().excuse(seq, dead_at) else { continue };
+            let committed = self.shared.ports.db.transact(|txn| {
+                txn.stream(LOCAL);
+                excuse.gone.iter().for_each(|last| own::delete_cut(txn, *last));
+                if let Some(cut) = &excuse.merged {
+                    own::put_cut(txn, cut.last, &CutRow { needs: cut.needs.clone() });
+                }
+                Ok::<_, DispersalError>(())
+            })?;
+            // Before its row goes: a cut that needs a segment without a row counts it as safe.
+            self.shared.ports.db.wait_staged(committed.lsn).await?;
+            self.shared.marks.lock().apply(excuse);
+            self.shared.ports.data.discard(seq)?;
+            self.free.remove(&seq);
+            self.dead.remove(&seq);
+            is_moved = true;
+        }
+        if is_moved { self.shared.publish().await } else { Ok(()) }
+    }
+
+    /// Gives striped segments to carriers. What stands in the way of new deals stops nothing else.
+    async fn pack(&mut self) -> Result<(), DispersalError> {
+        while self.carriers.len() < CARRIERS_MAX && self.shared.ports.clock.elapsed() >= self.pack_after.0 {
+            let wanted = self.wanted();
+            let needed = {
+                let marks = self.shared.marks.lock();
+                if wanted > marks.at(Level::Finalized) {
+                    marks.missing(Level::Finalized, wanted)
+                } else {
+                    BTreeSet::new()
+                }
+            };
+            let free = self.packable()?;
+            let is_tight = free.len() as u64 * SEGMENT_BYTES >= self.staging_bytes_max / 2;
+            let Some(chosen) = packer::choose(free, &needed, is_tight, &self.shared.config) else {
+                self.shared.board.goes_on(Who::Packer);
+                return Ok(());
+            };
+            match packer::intend(&self.shared, &chosen).await {
+                Ok(intent) => {
+                    self.shared.board.goes_on(Who::Packer);
+                    self.free.retain(|seq| !chosen.contains(seq));
+                    self.begin(intent)?;
+                }
+                Err(error) => self.pause_packing(Who::Packer, error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    fn packable(&self) -> Result<Vec<Free>, DispersalError> {
+        let snapshot = self.shared.ports.db.snapshot();
+        let mut free = Vec::new();
+        for seq in self.free.iter().filter(|seq| !self.dead.contains_key(seq)) {
+            let row = rows::segment(&snapshot, *seq)?;
+            free.extend(
+                row.filter(|row| row.stripe.is_some()).map(|row| Free { seq: *seq, class: row.class }),
+            );
+        }
+        Ok(free)
+    }
+
+    /// No new deal for a while; longer each time until one becomes Active.
+    fn pause_packing(&mut self, who: Who, reason: String) {
+        self.shared.board.waits(who, reason);
+        let config = &self.shared.config;
+        let pause = (self.pack_after.1 * 2).clamp(config.retry, config.retry_max);
+        self.pack_after = (self.shared.ports.clock.elapsed() + pause, pause);
+    }
+
+    fn take_up_stopped(&mut self) -> Result<(), DispersalError> {
+        let now = self.shared.ports.clock.elapsed();
+        let due: Vec<Fid> =
+            self.stopped.iter().filter(|(_, (due, _))| *due <= now).map(|(fid, _)| *fid).collect();
+        for fid in due {
+            if self.carried.values().any(|(carried, _)| *carried == fid) {
                 continue;
             }
-            self.stripe_one(seq).await?;
-        }
-        Ok(())
-    }
-
-    async fn stripe_one(&self, seq: SegmentSeq) -> Result<Hash32, DispersalError> {
-        let bytes = self.ports.data.segment_bytes(seq).await?;
-        let hashes = self.ports.striper.hash(bytes).await?;
-        let hash = hashes.segment;
-        let committed = self.ports.db.transact(|txn| {
-            txn.stream(LOCAL);
-            let mut row = rows::segment(txn, seq)?
-                .ok_or_else(|| DispersalError::Log(format!("segment {seq} has no row")))?;
-            row.stripe = Some(hashes.into());
-            rows::put_segment(txn, seq, &row)?;
-            Ok::<_, DispersalError>(())
-        })?;
-        self.ports.db.wait_staged(committed.lsn).await?;
-        Ok(hash)
-    }
-
-    /// Puts every record up to `target` that travels into log segments.
-    async fn cut(&self, target: Lsn) -> Result<(), DispersalError> {
-        let mut marks = own::marks(&self.ports.db.snapshot())?;
-        if target <= marks.cut_to {
-            return Ok(());
-        }
-        let records = self.travelling(marks.cut_to, target).await?;
-        let mut needs: BTreeSet<SegmentSeq> = records.iter().flat_map(|record| record.names.iter().copied()).collect();
-        if !records.is_empty() {
-            let mut segments = self.hashes(&needs)?;
-            let runs = log::split(records);
-            let count = runs.len();
-            for (at, records) in runs.into_iter().enumerate() {
-                let ends_cut = at + 1 == count;
-                let part = Part {
-                    number: marks.next_part,
-                    prev: marks.prev,
-                    last_of_cut: target,
-                    ends_cut,
-                    epoch: self.ports.db.epoch(),
-                    segments: if ends_cut { std::mem::take(&mut segments) } else { Vec::new() },
-                    records,
-                };
-                let sealed = self.ports.keys.seal_record(log::PURPOSE, &part.encode()).await?;
-                let bytes = log::frame(&sealed);
-                let seq = self.ports.data.write_whole(LaneClass::Log, StreamId(0), bytes.into()).await?;
-                marks.prev = self.stripe_one(seq).await?;
-                marks.next_part += 1;
-                needs.insert(seq);
-            }
-        }
-        marks.cut_to = target;
-        let known = levels(&self.ports, &needs)?;
-        let committed = self.ports.db.transact(|txn| {
-            txn.stream(LOCAL);
-            own::put_cut(txn, target, &CutRow { needs: needs.clone() });
-            own::put_marks(txn, &marks);
-            Ok::<_, DispersalError>(())
-        })?;
-        self.ports.db.wait_staged(committed.lsn).await?;
-        self.ports.db.hold_records_after(target);
-        self.marks.lock().push(Cut { last: target, needs }, &known);
-        publish(&self.ports, &self.board, &self.marks)
-    }
-
-    /// Hashes of the segments that records name: a restore finds them on chain by these. Every one is
-    /// striped, because a cut seals and stripes first.
-    fn hashes(&self, named: &BTreeSet<SegmentSeq>) -> Result<Vec<(SegmentSeq, Hash32)>, DispersalError> {
-        let snapshot = self.ports.db.snapshot();
-        let mut hashes = Vec::with_capacity(named.len());
-        for seq in named {
-            // A segment that died in the meantime was dropped with its row; nothing points at it.
-            if let Some(stripe) = rows::segment(&snapshot, *seq)?.and_then(|row| row.stripe) {
-                hashes.push((*seq, stripe.segment));
-            }
-        }
-        Ok(hashes)
-    }
-
-    async fn travelling(&self, after: Lsn, target: Lsn) -> Result<Vec<LogRecord>, DispersalError> {
-        let mut travelling = Vec::new();
-        let mut after = after;
-        while after < target {
-            let records = self.ports.db.records(after, RECORD_BYTES_MAX).await?;
-            let Some(last) = records.last() else { break };
-            after = last.lsn;
-            for record in records.into_iter().filter(|record| record.lsn <= target && record.stream != LOCAL) {
-                travelling.push(LogRecord {
-                    lsn: record.lsn,
-                    stream: record.stream,
-                    names: record.names,
-                    changes: record.changes,
-                });
-            }
-        }
-        Ok(travelling)
-    }
-
-    /// Gives striped segments to carriers: whole deals at once, the rest when somebody waits or no
-    /// more is coming.
-    async fn group(&mut self, forced: bool) -> Result<(), DispersalError> {
-        while self.carriers.len() < CARRIERS_MAX {
-            let free =
-                self.segments(|row| row.state == SegmentState::Sealed && row.stripe.is_some() && row.deal.is_none())?;
-            let Some(chosen) = choose(free, &self.config, forced) else { return Ok(()) };
-            self.intend(chosen).await?;
-        }
-        Ok(())
-    }
-
-    async fn intend(&mut self, chosen: Vec<(SegmentSeq, SegmentRow)>) -> Result<(), DispersalError> {
-        self.check_territory(chosen.len()).await?;
-        let declared = declared(&chosen)?;
-        let hashes: Vec<Hash32> = declared.iter().map(|(_, segment)| segment.hash).collect();
-        let fid = FidRule::Merkle.fid(&hashes).expect("a deal has segments");
-        let candidates = healthy_miners(&self.ports, chosen.len(), &self.board).await?;
-        let miners = pick::pick_stripe(fid, &candidates).map_err(|few| {
-            DispersalError::Log(format!("only {few} of the 12 miners that a deal needs answer with room; nothing is declared"))
-        })?;
-        let parts = chosen.iter().filter(|(_, row)| row.class == LaneClass::Log).count();
-        let first_part = self.first_part(&chosen).await?;
-        let row = DealRow {
-            segments: chosen.iter().map(|(seq, _)| *seq).collect(),
-            miners,
-            state: DealState::Intent,
-            territory: self.config.territory.clone(),
-            file_name: DealName { first_part, parts, segments: chosen.len() }.encode(),
-            declared_at: self.ports.clock.now(),
-        };
-        let committed = self.ports.db.transact(|txn| {
-            txn.stream(LOCAL);
-            rows::put_deal(txn, fid, &row);
-            for (index, (seq, _)) in chosen.iter().enumerate() {
-                if let Some(mut segment) = rows::segment(txn, *seq)? {
-                    segment.deal = Some((fid, u16::try_from(index).expect("a deal has at most 1000 segments")));
-                    rows::put_segment(txn, *seq, &segment)?;
+            match packer::resume(&self.shared, fid)? {
+                Some(intent) => self.begin(intent)?,
+                None => {
+                    // The last carrier failed behind its last commit.
+                    self.stopped.remove(&fid);
+                    self.shared.board.forget(fid);
                 }
             }
-            Ok::<_, DispersalError>(())
-        })?;
-        self.ports.db.wait_staged(committed.lsn).await?;
-        self.board.waiting_for(None);
-        self.start_carrier(fid, row, declared);
-        Ok(())
-    }
-
-    /// The number of the first log part among the chosen, read from the part itself.
-    async fn first_part(&self, chosen: &[(SegmentSeq, SegmentRow)]) -> Result<u64, DispersalError> {
-        let Some((seq, _)) = chosen.iter().find(|(_, row)| row.class == LaneClass::Log) else { return Ok(0) };
-        let bytes = self.ports.data.segment_bytes(*seq).await?;
-        let sealed = log::unframe(&bytes).map_err(|error| DispersalError::Log(error.to_string()))?;
-        let plain = self.ports.keys.open_record(log::PURPOSE, sealed).await?;
-        let part = Part::decode(&plain).map_err(|error| DispersalError::Log(error.to_string()))?;
-        Ok(part.number)
-    }
-
-    async fn check_territory(&self, segments: usize) -> Result<(), DispersalError> {
-        let name = &self.config.territory;
-        let territory = self.ports.chain.territory(name).await?.ok_or_else(|| {
-            DispersalError::Log(format!("there is no territory {name}: buy one with `cess-gateway territory mint {name} --gib N`"))
-        })?;
-        if territory.state != gw_types::ports::TerritoryState::Active {
-            return Err(DispersalError::Log(format!(
-                "territory {name} is {:?}: renew it with `cess-gateway territory renew {name} --days N`",
-                territory.state
-            )));
-        }
-        let wanted = u128::from(TERRITORY_BYTES_PER_SEGMENT) * segments as u128;
-        if territory.remaining <= wanted {
-            return Err(DispersalError::Log(format!(
-                "territory {name} has no room for {segments} segments ({} bytes left, more than {wanted} needed): \
-                 expand it with `cess-gateway territory expand {name} --gib N`",
-                territory.remaining
-            )));
         }
         Ok(())
     }
 
-    fn resume_deals(&mut self) -> Result<(), DispersalError> {
-        let snapshot = self.ports.db.snapshot();
-        let mut after = None;
-        loop {
-            let page = rows::deals(&snapshot, after, ROWS_MAX)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(*last);
-            for (fid, row) in page {
-                if row.state == DealState::Active || self.board.status().deals.contains_key(&fid) {
-                    continue;
-                }
-                let mut chosen = Vec::new();
-                for seq in &row.segments {
-                    let segment = rows::segment(&snapshot, *seq)?
-                        .ok_or_else(|| DispersalError::Log(format!("a deal names segment {seq}, which has no row")))?;
-                    chosen.push((*seq, segment));
-                }
-                let declared = declared(&chosen)?;
-                self.start_carrier(fid, row, declared);
-            }
+    fn begin(&mut self, intent: Intent) -> Result<(), DispersalError> {
+        let Intent { fid, row, declared } = intent;
+        let segments = row.segments.clone();
+        let carrier = Carrier::new(Arc::clone(&self.shared), (fid, row), declared)?;
+        self.shared.board.goes_on(Who::Stopped(fid));
+        let handle = self.carriers.spawn(carrier.carry());
+        self.carried.insert(handle.id(), (fid, segments));
+        Ok(())
+    }
+
+    fn begin_upkeep(&mut self) {
+        if self.shared.ports.clock.elapsed() < self.upkeep_at {
+            return;
         }
-    }
-
-    fn start_carrier(&mut self, fid: Fid, row: DealRow, declared: Vec<(SegmentSeq, DeclaredSegment)>) {
-        let carrier = Carrier::new(
-            self.ports.clone(),
-            self.config.clone(),
-            Arc::clone(&self.board),
-            self.reached(),
-            (fid, row),
-            declared,
-        );
-        self.carriers.spawn(async move { (fid, carrier.carry().await) });
-    }
-
-    fn reached(&self) -> Reached {
-        let (ports, board, marks, again) =
-            (self.ports.clone(), Arc::clone(&self.board), Arc::clone(&self.marks), Arc::clone(&self.again));
-        Arc::new(move |segments, level| {
-            for seq in segments {
-                marks.lock().reached(*seq, level);
-            }
-            publish(&ports, &board, &marks)?;
-            again.notify_one();
-            Ok(())
-        })
-    }
-
-    fn segments(
-        &self,
-        wanted: impl Fn(&SegmentRow) -> bool,
-    ) -> Result<Vec<(SegmentSeq, SegmentRow)>, DispersalError> {
-        let snapshot = self.ports.db.snapshot();
-        let mut found = Vec::new();
-        let mut from = SegmentSeq(0);
-        loop {
-            let page = rows::segments(&snapshot, from, ROWS_MAX)?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
-            from = last.next();
-            found.extend(page.into_iter().filter(|(_, row)| wanted(row)));
+        if let Some(upkeep) = self.idle_upkeep.take() {
+            self.upkeep.spawn(upkeep.work(Arc::clone(&self.shared)));
         }
     }
 }
 
-/// Which segments the next deal takes; `None` when it is better to wait for more.
-fn choose(
-    free: Vec<(SegmentSeq, SegmentRow)>,
-    config: &DispersalConfig,
-    forced: bool,
-) -> Option<Vec<(SegmentSeq, SegmentRow)>> {
-    let (bulk, mut small): (Vec<_>, Vec<_>) = free.into_iter().partition(|(_, row)| row.class == LaneClass::Bulk);
-    if bulk.len() >= config.bulk_deal_segments_max {
-        return Some(bulk.into_iter().take(config.bulk_deal_segments_max).collect());
-    }
-    if !forced {
-        small.truncate(config.deal_segments_max);
-        return (small.len() == config.deal_segments_max).then(|| log_last(small));
-    }
-    let mut all = bulk;
-    all.append(&mut small);
-    let mut all = log_last(all);
-    all.truncate(config.bulk_deal_segments_max.min(1000));
-    (!all.is_empty()).then_some(all)
-}
-
-/// A restore finds log parts as the last segments of a deal.
-fn log_last(mut segments: Vec<(SegmentSeq, SegmentRow)>) -> Vec<(SegmentSeq, SegmentRow)> {
-    segments.sort_by_key(|(seq, row)| (row.class == LaneClass::Log, *seq));
-    segments
-}
-
-fn declared(chosen: &[(SegmentSeq, SegmentRow)]) -> Result<Vec<(SegmentSeq, DeclaredSegment)>, DispersalError> {
-    let one = |(seq, row): &(SegmentSeq, SegmentRow)| {
-        let stripe = row.stripe.as_ref().ok_or_else(|| DispersalError::Log(format!("segment {seq} is not striped")))?;
-        Ok((*seq, DeclaredSegment { hash: stripe.segment, fragments: stripe.fragments }))
-    };
-    chosen.iter().map(one).collect()
-}
-
-/// Levels that segments have reached by their rows. A segment without a row was collected: nothing
-/// newer points at it, so it holds nobody up.
-fn levels(ports: &DispersalPorts, needs: &BTreeSet<SegmentSeq>) -> Result<Vec<(SegmentSeq, Level)>, DispersalError> {
-    let snapshot = ports.db.snapshot();
-    let mut known = Vec::new();
-    for seq in needs {
-        let level = match rows::segment(&snapshot, *seq)? {
-            None => Some(Level::Finalized),
-            Some(row) => match row.state {
-                SegmentState::Open | SegmentState::Sealed => None,
-                SegmentState::Dispersed => Some(Level::Dispersed),
-                SegmentState::Finalized | SegmentState::Moved => Some(Level::Finalized),
-            },
-        };
-        known.extend(level.map(|level| (*seq, level)));
-    }
-    Ok(known)
-}
-
-fn own_cut(marks: &Mutex<Watermarks>) -> Lsn {
-    marks.lock().cut_to()
-}
-
-/// Writes watermarks that have moved, and shows them, in one step: carriers and the conductor may
-/// come here at the same time, and neither may show an older mark than the other has shown.
-fn publish(ports: &DispersalPorts, board: &Board, marks: &Mutex<Watermarks>) -> Result<(), DispersalError> {
-    ports.db.transact(|txn| {
-        let shown = {
-            let marks = marks.lock();
-            Marks { dispersed: marks.at(Level::Dispersed), finalized: marks.at(Level::Finalized) }
-        };
-        board.raise(shown);
-        let mut row = own::marks(txn)?;
-        if (row.dispersed, row.finalized) == (shown.dispersed, shown.finalized) {
-            return Ok(());
-        }
-        txn.stream(LOCAL);
-        row.dispersed = shown.dispersed;
-        row.finalized = shown.finalized;
-        for (last, _) in own::cuts(txn)?.into_iter().filter(|(last, _)| *last <= shown.finalized) {
-            own::delete_cut(txn, last);
-        }
-        own::put_marks(txn, &row);
-        Ok::<_, DispersalError>(())
-    })?;
-    Ok(())
+/// Until told to stop, or nobody can tell any more.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }

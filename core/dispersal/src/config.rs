@@ -32,16 +32,16 @@ pub struct DispersalPorts {
 pub struct DispersalConfig {
     /// Where space comes from.
     pub territory: TerritoryName,
-    /// A segment that is not full is sealed after this long.
+    /// A segment that is not full is sealed after this long, and the log is cut.
     pub seal_age: Duration,
     /// A waiter gives others this long to join before segments are sealed for it.
     pub linger: Duration,
     /// Segments of a deal of small data; few, so that a trickle is safe soon.
     pub deal_segments_max: usize,
     /// Segments of a deal of large bodies; many, so that fids per account stay under 10,000 (they
-    /// stand in one vector on chain).
+    /// stand in one vector on chain). At most 1000.
     pub bulk_deal_segments_max: usize,
-    /// Columns sent at once: each holds one 8 MiB fragment in memory.
+    /// Fragments sent at once, over all deals; each is 8 MiB in memory.
     pub sends_max: usize,
     /// How often the chain is asked about a deal when no event says anything.
     pub poll: Duration,
@@ -49,6 +49,13 @@ pub struct DispersalConfig {
     pub retry: Duration,
     /// Longest pause after a failure.
     pub retry_max: Duration,
+    /// Blocks after which a declaration that an earlier life of the process has sent cannot land any
+    /// more: its mortality (256 blocks in gw-chain) and some for the time before it was signed. Only
+    /// a deal that was interrupted between sending and seeing waits so long. A chain whose pool lives
+    /// in this process forgets it with the process: one block is enough there.
+    pub lapse_blocks: u32,
+    /// How often dead deals are collected and placements compared with the chain.
+    pub upkeep: Duration,
 }
 
 impl DispersalConfig {
@@ -64,6 +71,8 @@ impl DispersalConfig {
             poll: Duration::from_secs(6),
             retry: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
+            lapse_blocks: 320,
+            upkeep: Duration::from_secs(60),
         }
     }
 }

@@ -6,34 +6,43 @@
 //! (the chain would lock its space twice), and never gives two columns to one miner.
 //!
 //! ```text
-//!   Intent --look--> [file on chain]  -> Active
-//!                    [deal on chain]  -> Sending
-//!                    [neither]        -> declare -> Sending
-//!   Sending: each column  Wanted -> Sending -> Sent -> Reported
-//!            a failed send, or a report that does not come, gives the column to a spare miner
+//!   Looking --> [file on chain]              -> Active
+//!               [deal on chain]              -> Open
+//!               [neither, and none can come] -> Declaring -> Open
+//!   Open: each column  Wanted -> Sending -> Sent -> Reported
+//!         a failed send, or a report that does not come, gives the column to a spare miner
+//!         the deal is no longer on chain (its territory expired) -> Gone
 //!   12 x Sent     = dispersed
 //!   file on chain = Active = finalized
 //! ```
+//!
+//! Columns may be twins: segments with little in them have several fragments of zeros. A miner that
+//! holds one of them holds all, and reports whichever it likes; the machine follows it.
 
 use std::time::Duration;
 
 use gw_types::ports::{FileState, MinerAddr};
 use gw_types::{AccountId, FRAGMENTS, FragmentIndex};
 
-/// How long after its send a miner may take to report before its column is given to another as
-/// well. A dev chain reports within a second; a real miner sends `transfer_report` in the next
-/// blocks, so ten blocks of six seconds are patient.
+/// How long after its send, and how many finalized blocks, a miner may take to report before its
+/// column is given to another as well. A dev chain reports within a second; a real miner sends
+/// `transfer_report` in the next blocks, so ten blocks of six seconds are patient. Both must have
+/// passed, so that a chain that stands still costs no miner its column.
 pub const REPORT_PATIENCE: Duration = Duration::from_secs(60);
+/// See [`REPORT_PATIENCE`].
+pub const REPORT_BLOCKS: u32 = 10;
+/// How long a deal that was open must be absent from the chain before it is believed to be gone: one
+/// of several nodes may lag behind.
+pub const ABSENT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What can happen to a deal.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The chain has neither a file nor a deal of this fid.
-    NotOnChain,
+    /// The chain has neither a file nor a deal of this fid. `may_come`: a declaration that was sent
+    /// earlier could still land.
+    NotOnChain { may_come: bool },
     /// The declaration is in a finalized block.
     Declared,
-    /// The chain refused the declaration: nothing was declared. The carrier ends here.
-    Refused,
     /// The chain has an open deal; these columns are reported.
     Open(Vec<(FragmentIndex, AccountId)>),
     /// The chain has the file: the deal is Active.
@@ -44,8 +53,10 @@ pub enum Event {
     SendFailed(FragmentIndex, AccountId),
     /// A miner that may take a column which failed elsewhere.
     Spare(MinerAddr),
-    /// Time passes; `now` never goes back.
-    Tick(Duration),
+    /// No miner is free for one now.
+    NoSpare,
+    /// Time passes, and blocks: neither goes back. Comes right before what a look at the chain found.
+    Tick(Duration, u32),
 }
 
 /// What the machine wants done.
@@ -53,14 +64,18 @@ pub enum Event {
 pub enum Effect {
     /// Send `upload_declaration` (once).
     Declare,
+    /// The deal is on chain: it must be carried through.
+    Opened,
     /// Send every fragment of this column to this miner.
     Send(FragmentIndex, MinerAddr),
-    /// Find a miner that holds no column of this deal and has room.
+    /// Find a miner that holds no column of this deal and has room; one search at a time.
     FindSpare,
     /// Every column is held by a miner that acknowledged it.
     Dispersed,
     /// The deal is Active on chain.
     Finalized,
+    /// The chain has dropped the deal: nothing is declared any more.
+    Gone,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +85,8 @@ enum Column {
     /// To be sent as soon as the deal is declared.
     Wanted(MinerAddr),
     Sending(MinerAddr),
-    /// Held, but the chain does not know yet; `Duration` is when it was sent.
-    Sent(MinerAddr, Duration),
+    /// Held, but the chain does not know yet; since when, and since which block.
+    Sent(MinerAddr, Duration, u32),
     /// The chain knows the holder.
     Reported(AccountId),
 }
@@ -82,6 +97,7 @@ enum Phase {
     Declaring,
     Open,
     Active,
+    Gone,
 }
 
 /// The state of one deal.
@@ -89,40 +105,59 @@ enum Phase {
 pub struct Deal {
     phase: Phase,
     columns: Vec<Column>,
-    /// Miners that failed us in this deal: not asked again in this run.
+    /// For each column the first that has the same fragments.
+    twins: [u8; FRAGMENTS],
+    /// Miners that failed us in this deal: asked again only when nobody else is free.
     failed: Vec<AccountId>,
-    dispersed: bool,
+    is_dispersed: bool,
+    is_finding: bool,
+    absent_since: Option<Duration>,
     now: Duration,
+    block: u32,
 }
 
 impl Deal {
     /// A deal whose intent is synced. Columns are given to the twelve miners in order.
-    pub fn new(miners: [MinerAddr; FRAGMENTS], now: Duration) -> Self {
+    pub fn new(miners: [MinerAddr; FRAGMENTS], twins: [u8; FRAGMENTS], now: Duration) -> Self {
         Self {
             phase: Phase::Looking,
             columns: miners.into_iter().map(Column::Wanted).collect(),
+            twins,
             failed: Vec::new(),
-            dispersed: false,
+            is_dispersed: false,
+            is_finding: false,
+            absent_since: None,
             now,
+            block: 0,
         }
     }
 
-    /// Every miner that has, gets or failed a column.
-    pub fn taken(&self) -> Vec<AccountId> {
-        let holders = self.columns.iter().filter_map(Column::miner);
-        self.failed.iter().copied().chain(holders).collect()
+    /// Every miner that has or gets a column.
+    pub fn holders(&self) -> Vec<AccountId> {
+        self.columns.iter().filter_map(Column::miner).collect()
     }
-
-    /// Whether the chain has it as a file.
-    pub fn is_active(&self) -> bool {
-        self.phase == Phase::Active
+    /// Every miner that failed.
+    pub fn failed(&self) -> &[AccountId] {
+        &self.failed
     }
-
-    /// Whether a declaration is in a finalized block (so the deal must be carried through).
-    pub fn is_declared(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Active)
+    /// Whether its declaration is being sent.
+    pub fn is_declaring(&self) -> bool {
+        self.phase == Phase::Declaring
     }
-
+    /// Whether a column has no miner.
+    pub fn has_orphan(&self) -> bool {
+        self.columns.contains(&Column::Orphan)
+    }
+    /// For progress.
+    pub fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Looking => "looking",
+            Phase::Declaring => "declaring",
+            Phase::Open => "declared",
+            Phase::Active => "active",
+            Phase::Gone => "gone",
+        }
+    }
     /// Columns held or reported, 0..=12, for progress.
     pub fn held(&self) -> usize {
         self.columns.iter().filter(|column| matches!(column, Column::Sent(..) | Column::Reported(_))).count()
@@ -131,40 +166,76 @@ impl Deal {
     /// Takes in what happened and says what to do.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
         match event {
-            Event::NotOnChain if self.phase == Phase::Looking => {
-                self.phase = Phase::Declaring;
-                vec![Effect::Declare]
-            }
-            Event::NotOnChain | Event::Refused => Vec::new(),
+            Event::NotOnChain { may_come } => self.not_on_chain(may_come),
             Event::Declared => self.open(&[]),
             Event::Open(reported) => self.open(&reported),
             Event::Completed(file) => self.complete(&file),
             Event::Sent(index, miner) => self.sent(index, miner),
             Event::SendFailed(index, miner) => self.send_failed(index, miner),
             Event::Spare(miner) => self.spare(miner),
-            Event::Tick(now) => self.tick(now),
+            Event::NoSpare => {
+                // The next tick looks again.
+                self.is_finding = false;
+                Vec::new()
+            }
+            Event::Tick(now, block) => self.tick(now, block),
+        }
+    }
+
+    fn not_on_chain(&mut self, may_come: bool) -> Vec<Effect> {
+        match self.phase {
+            Phase::Looking if !may_come => {
+                self.phase = Phase::Declaring;
+                vec![Effect::Declare]
+            }
+            Phase::Open => {
+                let since = *self.absent_since.get_or_insert(self.now);
+                if self.now.saturating_sub(since) < ABSENT_PATIENCE {
+                    return Vec::new();
+                }
+                self.phase = Phase::Gone;
+                vec![Effect::Gone]
+            }
+            _ => Vec::new(),
         }
     }
 
     fn open(&mut self, reported: &[(FragmentIndex, AccountId)]) -> Vec<Effect> {
-        if self.phase == Phase::Active {
+        if matches!(self.phase, Phase::Active | Phase::Gone) {
             return Vec::new();
         }
-        self.phase = Phase::Open;
-        for (index, miner) in reported {
-            self.columns[index.get()] = Column::Reported(*miner);
+        self.absent_since = None;
+        let mut effects = Vec::new();
+        if self.phase != Phase::Open {
+            self.phase = Phase::Open;
+            effects.push(Effect::Opened);
         }
-        // A miner may have reported another column than the one meant for it (a resumed deal).
-        let holders: Vec<AccountId> = reported.iter().map(|(_, miner)| *miner).collect();
-        for column in &mut self.columns {
-            if !matches!(column, Column::Reported(_)) && column.miner().is_some_and(|miner| holders.contains(&miner)) {
-                *column = Column::Orphan;
-            }
-        }
-        let mut effects = self.send_wanted();
-        effects.extend(self.find_spares());
+        self.follow(reported);
+        effects.extend(self.send_wanted());
+        effects.extend(self.find_spare());
         effects.extend(self.maybe_dispersed());
         effects
+    }
+
+    /// Takes over what the chain says: a miner may have reported another column than the one meant
+    /// for it (a twin, or a resumed deal). Whoever was meant for that one gets its twin instead.
+    fn follow(&mut self, reported: &[(FragmentIndex, AccountId)]) {
+        let is_holder = |miner: AccountId| reported.iter().any(|(_, holder)| *holder == miner);
+        let mut displaced = Vec::new();
+        for (index, miner) in reported {
+            let before = std::mem::replace(&mut self.columns[index.get()], Column::Reported(*miner));
+            if before.miner().is_some_and(|before| !is_holder(before)) {
+                displaced.push((self.twins[index.get()], before));
+            }
+        }
+        for (column, twin) in self.columns.iter_mut().zip(self.twins) {
+            let is_spent = !matches!(column, Column::Reported(_)) && column.miner().is_some_and(is_holder);
+            if !is_spent {
+                continue;
+            }
+            let heir = displaced.iter().position(|(of, _)| *of == twin);
+            *column = heir.map_or(Column::Orphan, |heir| displaced.swap_remove(heir).1);
+        }
     }
 
     fn send_wanted(&mut self) -> Vec<Effect> {
@@ -179,9 +250,9 @@ impl Deal {
         effects
     }
 
-    fn find_spares(&self) -> Vec<Effect> {
-        let orphans = self.columns.iter().filter(|column| **column == Column::Orphan).count();
-        vec![Effect::FindSpare; orphans]
+    fn find_spare(&mut self) -> Option<Effect> {
+        let is_wanted = self.phase == Phase::Open && self.has_orphan();
+        (is_wanted && !std::mem::replace(&mut self.is_finding, true)).then_some(Effect::FindSpare)
     }
 
     fn complete(&mut self, file: &FileState) -> Vec<Effect> {
@@ -194,70 +265,81 @@ impl Deal {
                 *column = Column::Reported(fragment.miner);
             }
         }
-        let mut effects = Vec::new();
-        if !std::mem::replace(&mut self.dispersed, true) {
-            effects.push(Effect::Dispersed);
-        }
-        effects.push(Effect::Finalized);
-        effects
+        vec![Effect::Finalized]
+    }
+
+    /// The column that this miner is being sent, when it was sent `index` or a twin of it.
+    fn sending(&mut self, index: FragmentIndex, miner: AccountId) -> Option<&mut Column> {
+        let twin = self.twins[index.get()];
+        let columns = self.columns.iter_mut().zip(self.twins);
+        columns
+            .filter(|(_, of)| *of == twin)
+            .map(|(column, _)| column)
+            .find(|column| matches!(column, Column::Sending(addr) if addr.account == miner))
     }
 
     fn sent(&mut self, index: FragmentIndex, miner: AccountId) -> Vec<Effect> {
-        let now = self.now;
-        let column = &mut self.columns[index.get()];
-        if let Column::Sending(addr) = column
-            && addr.account == miner
+        let (now, block) = (self.now, self.block);
+        if let Some(column) = self.sending(index, miner)
+            && let Column::Sending(addr) = column
         {
-            *column = Column::Sent(addr.clone(), now);
+            *column = Column::Sent(addr.clone(), now, block);
         }
         self.maybe_dispersed()
     }
 
     fn maybe_dispersed(&mut self) -> Vec<Effect> {
-        if self.dispersed || self.held() < FRAGMENTS {
+        if self.is_dispersed || self.held() < FRAGMENTS {
             return Vec::new();
         }
-        self.dispersed = true;
+        self.is_dispersed = true;
         vec![Effect::Dispersed]
     }
 
     fn send_failed(&mut self, index: FragmentIndex, miner: AccountId) -> Vec<Effect> {
-        let column = &mut self.columns[index.get()];
-        if !matches!(column, Column::Sending(addr) if addr.account == miner) {
-            return Vec::new();
-        }
+        let Some(column) = self.sending(index, miner) else { return Vec::new() };
         *column = Column::Orphan;
-        self.failed.push(miner);
-        vec![Effect::FindSpare]
+        self.fail(miner);
+        self.find_spare().into_iter().collect()
+    }
+
+    fn fail(&mut self, miner: AccountId) {
+        if !self.failed.contains(&miner) {
+            self.failed.push(miner);
+        }
     }
 
     fn spare(&mut self, miner: MinerAddr) -> Vec<Effect> {
+        self.is_finding = false;
         let holds = self.columns.iter().any(|column| column.miner() == Some(miner.account));
         let orphan = FragmentIndex::all().find(|index| self.columns[index.get()] == Column::Orphan);
-        match (holds, orphan) {
-            (false, Some(index)) => {
-                self.failed.retain(|failed| *failed != miner.account);
-                self.columns[index.get()] = Column::Sending(miner.clone());
-                vec![Effect::Send(index, miner)]
-            }
-            _ => Vec::new(),
+        let mut effects = Vec::new();
+        if let (false, Some(index)) = (holds, orphan) {
+            self.columns[index.get()] = Column::Sending(miner.clone());
+            effects.push(Effect::Send(index, miner));
         }
+        effects.extend(self.find_spare());
+        effects
     }
 
-    fn tick(&mut self, now: Duration) -> Vec<Effect> {
+    fn tick(&mut self, now: Duration, block: u32) -> Vec<Effect> {
         self.now = self.now.max(now);
+        self.block = self.block.max(block);
         if self.phase != Phase::Open {
             return Vec::new();
         }
+        let mut late = Vec::new();
         for column in &mut self.columns {
-            if let Column::Sent(miner, since) = column
-                && now.saturating_sub(*since) >= REPORT_PATIENCE
+            if let Column::Sent(miner, since, sent_at) = column
+                && self.now.saturating_sub(*since) >= REPORT_PATIENCE
+                && self.block.saturating_sub(*sent_at) >= REPORT_BLOCKS
             {
-                self.failed.push(miner.account);
+                late.push(miner.account);
                 *column = Column::Orphan;
             }
         }
-        self.find_spares()
+        late.into_iter().for_each(|miner| self.fail(miner));
+        self.find_spare().into_iter().collect()
     }
 }
 
@@ -265,98 +347,12 @@ impl Column {
     fn miner(&self) -> Option<AccountId> {
         match self {
             Self::Orphan => None,
-            Self::Wanted(miner) | Self::Sending(miner) | Self::Sent(miner, _) => Some(miner.account),
+            Self::Wanted(miner) | Self::Sending(miner) | Self::Sent(miner, ..) => Some(miner.account),
             Self::Reported(miner) => Some(*miner),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::array;
-    use std::time::Duration;
-
-    use gw_types::ports::{FileSegment, FileState, MinerAddr, PlacedFragment};
-    use gw_types::{AccountId, FragmentIndex, Hash32};
-
-    use super::{Deal, Effect, Event, REPORT_PATIENCE};
-
-    fn miner(number: usize) -> MinerAddr {
-        MinerAddr { account: AccountId([number as u8; 32]), endpoint: format!("http://127.0.0.1:{number}") }
-    }
-
-    fn deal() -> Deal {
-        Deal::new(array::from_fn(miner), Duration::ZERO)
-    }
-
-    fn index(number: u8) -> FragmentIndex {
-        FragmentIndex::new(number).unwrap()
-    }
-
-    fn file() -> FileState {
-        let fragments = (0..12)
-            .map(|number| PlacedFragment { hash: Hash32([0; 32]), miner: miner(number).account, available: true })
-            .collect();
-        FileState {
-            segments: vec![FileSegment { hash: Hash32([0; 32]), fragments }],
-            file_size: 0,
-            held_as: None,
-            completed_at: 1,
-        }
-    }
-
-    fn declared() -> Deal {
-        let mut deal = deal();
-        assert_eq!(deal.apply(Event::NotOnChain), [Effect::Declare]);
-        let sends = deal.apply(Event::Declared);
-        assert_eq!(sends.len(), 12);
-        deal
-    }
-
-    #[test]
-    fn nothing_is_declared_twice() {
-        let mut deal = deal();
-        assert_eq!(deal.apply(Event::NotOnChain), [Effect::Declare]);
-        assert!(deal.apply(Event::NotOnChain).is_empty());
-        let mut resumed = self::deal();
-        let effects = resumed.apply(Event::Open(vec![(index(0), miner(0).account)]));
-        assert!(!effects.contains(&Effect::Declare));
-        assert_eq!(effects.len(), 11);
-    }
-
-    #[test]
-    fn dispersed_after_twelve_acknowledged_columns_and_finalized_with_the_file() {
-        let mut deal = declared();
-        for number in 0..11 {
-            assert!(deal.apply(Event::Sent(index(number), miner(number.into()).account)).is_empty());
-        }
-        assert_eq!(deal.apply(Event::Sent(index(11), miner(11).account)), [Effect::Dispersed]);
-        assert_eq!(deal.apply(Event::Completed(file())), [Effect::Finalized]);
-        assert!(deal.apply(Event::Completed(file())).is_empty());
-    }
-
-    #[test]
-    fn a_failed_column_goes_to_a_spare_and_never_to_a_holder() {
-        let mut deal = declared();
-        assert_eq!(deal.apply(Event::SendFailed(index(3), miner(3).account)), [Effect::FindSpare]);
-        assert!(deal.apply(Event::Spare(miner(5))).is_empty());
-        assert_eq!(deal.apply(Event::Spare(miner(20))), [Effect::Send(index(3), miner(20))]);
-        assert!(deal.taken().contains(&miner(3).account));
-    }
-
-    #[test]
-    fn a_report_that_does_not_come_gives_the_column_away() {
-        let mut deal = declared();
-        deal.apply(Event::Sent(index(7), miner(7).account));
-        assert!(deal.apply(Event::Tick(REPORT_PATIENCE / 2)).is_empty());
-        assert_eq!(deal.apply(Event::Tick(REPORT_PATIENCE)), [Effect::FindSpare]);
-    }
-
-    #[test]
-    fn a_miner_that_reported_another_column_frees_the_one_meant_for_it() {
-        let mut deal = deal();
-        let effects = deal.apply(Event::Open(vec![(index(0), miner(4).account)]));
-        let sends = effects.iter().filter(|effect| matches!(effect, Effect::Send(..))).count();
-        assert_eq!((sends, effects.contains(&Effect::FindSpare)), (10, true));
-    }
-}
+#[path = "deal_tests.rs"]
+mod tests;

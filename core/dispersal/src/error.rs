@@ -16,6 +16,9 @@ pub enum DispersalError {
     /// Segments and their files.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// No deal can be made until somebody does what this says.
+    #[error("{0}")]
+    Held(String),
     /// What the network holds of the log does not fit together.
     #[error("the log on the network: {0}")]
     Log(String),

@@ -1,23 +1,35 @@
 //! Dispersal: from sealed segments on this disk to Active deals on the network, and back.
 //!
-//! The [`conductor`] seals segments, cuts the log into parts, groups both into deals and raises the
-//! watermarks `dispersed` and `finalized`; a [`carry`] task brings one deal from intent to Active,
-//! doing what the pure state machine in [`deal`] decides; [`restore`] reads it all back on an empty
-//! directory. Promises: nothing is declared that is not sealed and synced here; no deal is declared
-//! twice; a watermark passes a commit only when its text and every byte it points at have reached
-//! the level; every wait ends with an answer or a reason in [`Dispersal::status`].
+//! The [`conductor`] seals segments, has the log cut into parts ([`cutter`], [`log`]), groups both into
+//! deals ([`packer`], [`pick`]) and raises the watermarks `dispersed` and `finalized` ([`watermark`]); a
+//! [`carry`] task brings one deal from intent to Active, doing what the pure state machine in [`deal`]
+//! decides; [`upkeep`] collects dead deals and lets placements follow the chain; [`restore`] reads it
+//! all back on an empty directory.
+//!
+//! Promises: nothing is declared that is not sealed and synced here; no deal is declared twice; a
+//! watermark passes a commit only when its text and every byte it points at have reached the level,
+//! and is staged before anybody sees it; every wait ends with an answer or has a reason in
+//! [`Dispersal::status`]; every queue, window and buffer has a named maximum.
+//!
+//! Left out: compaction; checkpoints on the network (a restore reads the whole log, and log segments
+//! are never collected); repair of lost fragments, which on CESS is the miners' own.
 
 mod carry;
 mod conductor;
 mod config;
+mod cutter;
 mod deal;
 mod error;
 mod log;
 mod name;
+mod packer;
 mod pick;
+mod placement;
 mod restore;
 mod rows;
+mod shared;
 mod state;
+mod upkeep;
 mod watermark;
 
 use std::sync::Arc;
@@ -36,7 +48,8 @@ pub use rows::LOCAL;
 pub use state::{DealProgress, DispersalStatus, Marks};
 
 use conductor::Conductor;
-use state::Board;
+use shared::Shared;
+use state::Who;
 
 /// What `evict` did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,15 +62,14 @@ pub struct Evicted {
 
 /// A running dispersal. Dropping it stops its tasks; what was under way goes on at the next start.
 pub struct Dispersal {
-    ports: DispersalPorts,
-    board: Arc<Board>,
+    shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Dispersal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dispersal").field("status", &self.board.status()).finish_non_exhaustive()
+        f.debug_struct("Dispersal").field("status", &self.shared.board.status()).finish_non_exhaustive()
     }
 }
 
@@ -65,40 +77,46 @@ impl Dispersal {
     /// Resumes where an earlier run stood. Must be called within a tokio runtime, before the first
     /// checkpoint of the database.
     pub fn start(ports: DispersalPorts, config: DispersalConfig) -> Result<Arc<Self>, DispersalError> {
-        let (conductor, board) = Conductor::resume(ports.clone(), config)?;
+        let (conductor, shared) = Conductor::resume(ports, config)?;
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(conductor.run(stopped));
-        Ok(Arc::new(Self { ports, board, stop, task: Mutex::new(Some(task)) }))
+        let task = tokio::spawn(conduct(conductor, Arc::clone(&shared), stop.clone(), stopped));
+        Ok(Arc::new(Self { shared, stop, task: Mutex::new(Some(task)) }))
     }
 
     /// Watermarks above `staged`.
     pub fn marks(&self) -> Marks {
-        *self.board.marks().borrow()
+        self.shared.board.shown_marks()
     }
 
     /// What it is doing.
     pub fn status(&self) -> DispersalStatus {
-        self.board.status()
+        self.shared.board.status()
     }
 
     /// Returns when the watermark of `level` has passed `lsn`. Asks for a cut of the log; the wait
     /// itself is not bounded here, the caller's is.
     pub async fn wait(&self, level: Level, lsn: Lsn) -> Result<(), DispersalError> {
-        self.ports.db.wait_staged(lsn).await?;
+        self.shared.ports.db.wait_staged(lsn).await?;
         if level == Level::Staged {
             return Ok(());
         }
-        let mut marks = self.board.marks();
-        self.board.want(lsn);
-        match marks.wait_for(|marks| marks.at(level) >= lsn).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(PortError::unknown(PortErrorKind::Unavailable, "the gateway is stopping").into()),
+        let (mut marks, mut stop) = (self.shared.board.marks(), self.stop.subscribe());
+        self.shared.board.want(lsn);
+        let is_there = tokio::select! {
+            biased;
+            reached = marks.wait_for(|marks| marks.at(level) >= lsn) => reached.is_ok(),
+            _ = stop.wait_for(|stop| *stop) => false,
+        };
+        if is_there {
+            return Ok(());
         }
+        // It may well be there after the next start.
+        Err(PortError::unknown(PortErrorKind::Unavailable, "dispersal has stopped").into())
     }
 
     /// Brings everything committed so far to `level`, and returns the newest commit covered.
     pub async fn flush(&self, level: Level) -> Result<Lsn, DispersalError> {
-        let lsn = self.ports.db.appended();
+        let lsn = self.shared.ports.db.appended();
         self.wait(level, lsn).await?;
         Ok(lsn)
     }
@@ -108,11 +126,11 @@ impl Dispersal {
         let mut outcome = Evicted::default();
         let mut from = SegmentSeq(0);
         loop {
-            let page = gw_data::rows::segments(&self.ports.db.snapshot(), from, 1000)?;
+            let page = gw_data::rows::segments(&self.shared.ports.db.snapshot(), from, 1000)?;
             let Some((last, _)) = page.last() else { return Ok(outcome) };
             from = last.next();
             for (seq, row) in page.into_iter().filter(|(_, row)| row.local) {
-                if row.state == SegmentState::Finalized && self.ports.data.evict(seq).await? {
+                if row.state == SegmentState::Finalized && self.shared.ports.data.evict(seq).await? {
                     outcome.evicted += 1;
                 } else {
                     outcome.kept += 1;
@@ -131,5 +149,30 @@ impl Dispersal {
         {
             tracing::error!(%error, "the conductor ended badly");
         }
+    }
+}
+
+impl Drop for Dispersal {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(task) = self.task.get_mut().take() {
+            task.abort();
+        }
+    }
+}
+
+/// Runs the conductor; a fault of its own is shown, and ends every wait.
+async fn conduct(
+    conductor: Conductor,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(conductor.run(stopped));
+    if let Some(Err(error)) = task.join_next().await {
+        tracing::error!(%error, "the conductor ended badly");
+        shared.board.waits(Who::Log, "dispersal has stopped after a fault of its own: restart the gateway");
+        stop.send_replace(true);
     }
 }

@@ -1,31 +1,39 @@
 //! The log on the network: commit records, in order, inside sealed segments of their own.
 //!
-//! A *part* is what stands in one log segment. All of it but its length is sealed under the root
-//! key (purpose `log`), so that miners learn neither names nor counts:
+//! A *part* is what stands in one log segment: the records of one cut. All of it but its length is
+//! sealed under the root key (purpose `log`), so that miners learn neither names nor counts:
 //!
 //! ```text
 //!   0        8          16                    16 + len       32 MiB
 //!   | magic  | len (LE) | sealed Part         | zeros        |
-//!   Part = postcard{ number, prev, last_of_cut, ends_cut, epoch, segments[(seq, hash)],
+//!   Part = postcard{ number, prev, last, epoch, segments[(seq, hash)],
 //!                    records[{ lsn, stream, names, changes }] }
 //! ```
 //!
 //! `number` counts parts from 0 and `prev` is the SHA-256 of the log segment before, so a restore
-//! knows a gap, a repetition and a foreign part when it sees one.
+//! knows a gap, a repetition and a foreign part when it sees one. After a restore that had to leave
+//! parts behind, two parts may follow the same one; the right one has the higher epoch.
+
+use std::collections::BTreeSet;
 
 use gw_types::{Hash32, Lsn, SEGMENT_BYTES, SegmentSeq, StreamId};
 use serde::{Deserialize, Serialize};
 
 /// Purpose under which log parts are sealed ([`gw_types::ports::Keys::seal_record`]).
 pub const PURPOSE: &str = "log";
+/// Bytes at the start of a log segment that say how long the rest is.
+pub const HEADER_BYTES: usize = 16;
 
 const MAGIC: [u8; 8] = *b"CGWLOG\0\x01";
-const HEADER_BYTES: usize = 16;
-/// Room for the sealing's own salt, nonce and tag, for the part's head, and for the hashes of some
-/// 40,000 named segments (1.2 TiB in one cut).
+/// Room for the sealing's own salt, nonce and tag, for the part's head, and for the segments that it
+/// names (42 bytes each).
 const SEALING_BYTES_MAX: usize = 2 << 20;
-/// Bytes of records after which a part is full. Records above it would never fit in a segment.
-pub const PART_BYTES_MAX: usize = SEGMENT_BYTES as usize - HEADER_BYTES - SEALING_BYTES_MAX;
+/// Segments that one part names at most.
+const NAMES_MAX: usize = 40_000;
+/// Bytes of records after which a part is full.
+const RECORD_BYTES_MAX: usize = SEGMENT_BYTES as usize - HEADER_BYTES - SEALING_BYTES_MAX;
+
+const _: () = assert!(NAMES_MAX * 42 + (64 << 10) <= SEALING_BYTES_MAX);
 
 /// One commit, as it travels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,14 +55,11 @@ pub struct Part {
     pub number: u64,
     /// SHA-256 of the log segment before this one; zeros before the first.
     pub prev: Hash32,
-    /// Last LSN of the cut this part belongs to: a restore takes whole cuts.
-    pub last_of_cut: Lsn,
-    /// Whether the cut ends with this part.
-    pub ends_cut: bool,
-    /// Epoch of the gateway that wrote it: the next gateway must begin above it.
+    /// The last LSN that it covers; records that stay at home may be the last ones.
+    pub last: Lsn,
+    /// Epoch of the gateway that wrote it.
     pub epoch: u16,
-    /// Segments that this cut's records name, and the hashes by which chain and miners know them.
-    /// Stands in the last part of a cut.
+    /// Segments that its records name, and the hashes by which chain and miners know them.
     pub segments: Vec<(SegmentSeq, Hash32)>,
     /// In order of LSN. LSNs of records that stay at home are missing.
     pub records: Vec<LogRecord>,
@@ -104,29 +109,35 @@ pub fn unframe(segment: &[u8]) -> Result<&[u8], LogError> {
     segment.get(HEADER_BYTES..framed_len(segment)?).ok_or(LogError::NotALog)
 }
 
-/// Cuts records into runs that fit in one part each, in order.
-pub fn split(records: Vec<LogRecord>) -> Vec<Vec<LogRecord>> {
-    let mut runs = Vec::new();
-    let mut run = Vec::new();
-    let mut bytes = 0;
-    for record in records {
-        let len = encoded_len_max(&record);
-        if bytes + len > PART_BYTES_MAX && !run.is_empty() {
-            runs.push(std::mem::take(&mut run));
-            bytes = 0;
+/// Records gathered for one part.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// In order.
+    pub records: Vec<LogRecord>,
+    /// All that they name.
+    pub names: BTreeSet<SegmentSeq>,
+    bytes: usize,
+}
+
+impl Run {
+    /// Takes the record, unless the part would outgrow its segment; an empty run takes any.
+    pub fn take(&mut self, record: LogRecord) -> Result<(), LogRecord> {
+        let bytes = self.bytes + record_bytes_max(&record);
+        let names = self.names.len() + record.names.len();
+        if !self.records.is_empty() && (bytes > RECORD_BYTES_MAX || names > NAMES_MAX) {
+            return Err(record);
         }
-        bytes += len;
-        run.push(record);
+        self.bytes = bytes;
+        self.names.extend(record.names.iter().copied());
+        self.records.push(record);
+        Ok(())
     }
-    if !run.is_empty() {
-        runs.push(run);
-    }
-    runs
 }
 
 /// An upper bound of a record's postcard length: varints take at most 10 bytes.
-fn encoded_len_max(record: &LogRecord) -> usize {
-    let changes = record.changes.iter().map(|(key, value)| 21 + key.len() + value.as_ref().map_or(0, Vec::len));
+fn record_bytes_max(record: &LogRecord) -> usize {
+    let changes =
+        record.changes.iter().map(|(key, value)| 21 + key.len() + value.as_ref().map_or(0, Vec::len));
     40 + record.names.len() * 10 + changes.sum::<usize>()
 }
 
@@ -134,7 +145,7 @@ fn encoded_len_max(record: &LogRecord) -> usize {
 mod tests {
     use gw_types::{Hash32, Lsn, SegmentSeq, StreamId};
 
-    use super::{LogError, LogRecord, PART_BYTES_MAX, Part, encoded_len_max, frame, split, unframe};
+    use super::{LogError, LogRecord, Part, RECORD_BYTES_MAX, Run, frame, record_bytes_max, unframe};
 
     fn record(lsn: u64, len: usize) -> LogRecord {
         LogRecord {
@@ -145,21 +156,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_bytes_of_a_part_are_golden() {
-        let part = Part {
+    fn part(records: Vec<LogRecord>) -> Part {
+        Part {
             number: 3,
             prev: Hash32([0xaa; 32]),
-            last_of_cut: Lsn(300),
-            ends_cut: true,
+            last: Lsn(300),
             epoch: 2,
             segments: vec![(SegmentSeq(4), Hash32([0xbb; 32]))],
-            records: vec![record(299, 2)],
-        };
+            records,
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_part_are_golden() {
+        let part = part(vec![record(299, 2)]);
         let hexed = hex::encode(part.encode());
         let prev = "aa".repeat(32);
         let named = "bb".repeat(32);
-        assert_eq!(hexed, format!("03{prev}ac0201020104{named}01ab020001ab020202110201020707011200"));
+        assert_eq!(hexed, format!("03{prev}ac02020104{named}01ab020001ab020202110201020707011200"));
         assert_eq!(Part::decode(&part.encode()), Ok(part));
     }
 
@@ -175,24 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn parts_never_outgrow_a_segment_and_keep_the_order() {
-        let records: Vec<_> = (1..=100).map(|lsn| record(lsn, 1 << 20)).collect();
-        let runs = split(records.clone());
-        assert!(runs.len() >= 4);
-        for run in &runs {
-            let part = Part {
-                number: 0,
-                prev: Hash32([0; 32]),
-                last_of_cut: Lsn(100),
-                ends_cut: false,
-                epoch: 1,
-                segments: Vec::new(),
-                records: run.clone(),
-            };
-            assert!(part.encode().len() <= PART_BYTES_MAX + 100);
+    fn a_part_never_outgrows_its_segment() {
+        let mut run = Run::default();
+        let mut lsn = 0;
+        loop {
+            lsn += 1;
+            if run.take(record(lsn, 1 << 20)).is_err() {
+                break;
+            }
         }
-        assert_eq!(runs.concat(), records);
+        assert!((25..32).contains(&run.records.len()), "{}", run.records.len());
+        assert!(part(run.records).encode().len() <= RECORD_BYTES_MAX + 100);
         let one = record(5, 1000);
-        assert!(postcard::to_stdvec(&one).unwrap().len() <= encoded_len_max(&one));
+        assert!(postcard::to_stdvec(&one).unwrap().len() <= record_bytes_max(&one));
     }
 }

@@ -1,10 +1,10 @@
 //! Choosing twelve miners for a deal: pure, so that a choice can be replayed and tested.
 //!
 //! A miner is a candidate when the chain calls it positive, its certified idle space takes the
-//! deal's column, and a probe found it there with room. Candidates are ordered by a keyed hash of
-//! (deal, miner), so deals spread evenly over the network without a random source, and then walked
-//! so that no host carries more than its share while another host is still free: correlated loss
-//! (one operator, one machine) is what really endangers a stripe.
+//! deal's column, and a probe found it there with room. Candidates are ordered by a hash of (deal,
+//! miner), so deals spread evenly over the network without a random source; they are probed in that
+//! order, and walked so that no host carries more than its share while another host is still free:
+//! correlated loss (one operator, one machine) is what really endangers a stripe.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,20 @@ pub fn eligible(miners: &[MinerInfo], segments: usize) -> Vec<&MinerInfo> {
     miners.iter().filter(|miner| miner.state == "positive" && miner.idle >= column).collect()
 }
 
+/// In the order in which this deal prefers them.
+pub fn in_order(fid: Fid, mut miners: Vec<MinerAddr>) -> Vec<MinerAddr> {
+    miners.sort_by_key(|miner| (rank(fid, miner.account), miner.account));
+    miners.dedup_by_key(|miner| miner.account);
+    miners
+}
+
 /// Up to `wanted` of the probed candidates, none of `taken`, fewest per host first.
 pub fn pick(fid: Fid, candidates: &[MinerAddr], taken: &[AccountId], wanted: usize) -> Vec<MinerAddr> {
-    let mut order: Vec<&MinerAddr> =
-        candidates.iter().filter(|miner| !taken.contains(&miner.account)).collect();
-    order.sort_by_key(|miner| rank(fid, miner.account));
-    order.dedup_by_key(|miner| miner.account);
-    let mut on_host: BTreeMap<&str, usize> = BTreeMap::new();
+    let free = candidates.iter().filter(|miner| !taken.contains(&miner.account)).cloned();
+    let mut order = in_order(fid, free.collect());
+    let mut on_host: BTreeMap<String, usize> = BTreeMap::new();
     for miner in candidates.iter().filter(|miner| taken.contains(&miner.account)) {
-        *on_host.entry(host(&miner.endpoint)).or_default() += 1;
+        *on_host.entry(host(&miner.endpoint).to_owned()).or_default() += 1;
     }
     let mut picked = Vec::new();
     while picked.len() < wanted && !order.is_empty() {
@@ -36,8 +41,8 @@ pub fn pick(fid: Fid, candidates: &[MinerAddr], taken: &[AccountId], wanted: usi
             .map(|(place, _)| place)
             .expect("the list is not empty");
         let miner = order.remove(next);
-        *on_host.entry(host(&miner.endpoint)).or_default() += 1;
-        picked.push(miner.clone());
+        *on_host.entry(host(&miner.endpoint).to_owned()).or_default() += 1;
+        picked.push(miner);
     }
     picked
 }

@@ -1,38 +1,52 @@
 //! Restore: the namespace from the chain, the miners and the root key, on an empty data directory.
 //!
 //! The account's files on chain name the deals that carry log parts. The parts are fetched, opened
-//! and put in order by number and by the hash of the part before; whole cuts are taken up to the
-//! first gap, so the result is the state after some prefix of the log: every name, all metadata,
-//! and for every byte the segment that holds it. Rows of segments and deals are then made anew from
-//! what the chain says, since those of the lost gateway stayed at home.
+//! and put in order by number and by the hash of the part before ([`chain_of`]); the longest run is
+//! taken after which every byte that is pointed at can be found, so the result is the state after
+//! some prefix of the log: every name, all metadata, and for every byte the segment that holds it.
+//! Rows of segments and deals are then made anew from what the chain says, since those of the lost
+//! gateway stayed at home.
+//!
+//! Everything is written before the database takes its first commit, so a restore that is cut short
+//! leaves a directory that does not open, never half a namespace. Log numbers go on behind the last
+//! record taken and epochs above every epoch that a deal on chain or a part names, so that nothing
+//! new can be taken for something old, also not for what could not be read. Memory holds the rows of
+//! segments and at most [`KEPT_BYTES_MAX`] of records; what is beyond is fetched twice.
+
+mod chain_of;
+mod fetch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use futures::TryStreamExt;
-use gw_data::rows::{self, DealRow, DealState, SegmentState};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use gw_data::rows::{self, DealRow, DealState, LaneClass, SegmentRow, SegmentState, restored};
 use gw_db::{Db, DbError, Read, Rows};
-use gw_types::ports::{Chain, FileSegment, FileState, Keys, MinerAddr, Miners, PlacedFragment, RowChange, Striper};
-use gw_types::{
-    AccountId, DATA_FRAGMENTS, FRAGMENT_BYTES, Fid, FragmentIndex, Hash32, Lsn, PortError, SEGMENT_BYTES, SegmentSeq,
-    TerritoryName, Timestamp,
-};
+use gw_types::ports::{Chain, FileSegment, FileState, Keys, MinerAddr, Miners, RowChange, Striper};
+use gw_types::{AccountId, FRAGMENTS, Fid, Hash32, Lsn, SegmentSeq, StreamId, TerritoryName, Timestamp};
 
 use crate::error::DispersalError;
-use crate::log::{self, Part};
+use crate::log::{LogRecord, Part};
 use crate::name::DealName;
+use crate::placement::placement;
 use crate::rows as own;
-use crate::rows::{LOCAL, MarksRow};
+use crate::rows::MarksRow;
+use chain_of::{Link, chain_of};
+use fetch::Fetcher;
 
-/// Questions to the chain and miners under way at once.
+/// Questions to the chain under way at once.
 const AT_ONCE: usize = 8;
-/// Rows written in one commit.
-const ROWS_A_COMMIT: usize = 2000;
-/// Where the length of a log part stands.
-const HEAD_BYTES: usize = 16;
+/// Log parts fetched at once.
+const PARTS_AT_ONCE: usize = 2;
+/// Bytes of records kept from the first reading.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+/// Rows written at a time.
+const ROWS_MAX: usize = 2000;
+/// Epochs left out above the highest that is known: whatever the lost gateway did after the last deal
+/// that became Active has these.
+const EPOCH_MARGIN: u16 = 16;
 
 /// What a restore needs.
 #[derive(Clone, Debug)]
@@ -51,30 +65,48 @@ pub struct RestorePorts {
 pub struct Restorable {
     /// State after this LSN.
     pub lsn: Lsn,
-    /// Log parts that were taken.
+    /// Log parts that are taken.
     pub parts: u64,
-    /// Log parts that were left because something before them, or their bytes, are missing.
+    /// Log parts that are left because something before them, or their bytes, are missing.
     pub parts_left: u64,
-    /// Largest epoch that wrote any of it: the new gateway begins above.
+    /// The largest epoch that the lost gateway is known to have had; the new one begins above.
     pub epoch: u16,
-    rows: Image,
-    deals: Vec<(Fid, Held)>,
-    /// Where each segment is, by its hash.
-    homes: BTreeMap<SegmentSeq, (Fid, u16)>,
-    prev: Hash32,
+    /// In order.
+    taken: Vec<Found>,
+    /// Rows of segments, and counters, after `lsn`.
+    segments: Image,
+    deals: BTreeMap<Fid, Held>,
+    /// Where each segment is that a record names.
+    homes: BTreeMap<SegmentSeq, (Fid, usize)>,
+    fetcher: Fetcher,
 }
 
+impl std::fmt::Debug for Restorable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Restorable({} parts up to {}, {} left)", self.parts, self.lsn, self.parts_left)
+    }
+}
+
+/// One of our deals, Active on chain.
 struct Held {
     name: DealName,
     file_name: String,
     territory: TerritoryName,
     file: FileState,
-    miners: Vec<MinerAddr>,
+    miners: [MinerAddr; FRAGMENTS],
 }
 
+/// A log part that was read.
 struct Found {
-    part: Part,
-    hash: Hash32,
+    link: Link,
+    /// The deal and the segment in it.
+    home: (Fid, usize),
+    segments: Vec<(SegmentSeq, Hash32)>,
+    /// What it does to rows of segments.
+    segment_changes: Vec<RowChange>,
+    changes: usize,
+    /// `None` when there was no room for them.
+    records: Option<Vec<LogRecord>>,
 }
 
 /// Rows after some prefix of the log.
@@ -82,17 +114,13 @@ struct Found {
 struct Image(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Image {
-    fn apply(&mut self, changes: impl Iterator<Item = RowChange>) {
+    fn apply(&mut self, changes: &[RowChange]) {
         for (key, value) in changes {
             match value {
-                Some(value) => self.0.insert(key, value),
-                None => self.0.remove(&key),
+                Some(value) => self.0.insert(key.clone(), value.clone()),
+                None => self.0.remove(key),
             };
         }
-    }
-    /// Whether something points at bytes of the segment. A row that does not decode counts as live.
-    fn is_live(&self, seq: SegmentSeq) -> bool {
-        rows::segment(self, seq).map_or(true, |row| row.is_some_and(|row| row.live_bytes > 0))
     }
 }
 
@@ -103,315 +131,296 @@ impl Read for Image {
     fn scan(&self, from: &[u8], to: &[u8], reverse: bool, limit: usize) -> Result<Rows, DbError> {
         let upper = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(to) };
         let range = self.0.range::<[u8], _>((Bound::Included(from), upper));
-        let row = |(key, value): (&Vec<u8>, &Vec<u8>)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-        Ok(if reverse { range.rev().take(limit).map(row).collect() } else { range.take(limit).map(row).collect() })
+        let row =
+            |(key, value): (&Vec<u8>, &Vec<u8>)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        Ok(if reverse {
+            range.rev().take(limit).map(row).collect()
+        } else {
+            range.take(limit).map(row).collect()
+        })
     }
-}
-
-/// Parts in order, up to the first gap, as whole cuts.
-fn whole_cuts(mut found: BTreeMap<u64, Vec<Found>>) -> Vec<Vec<Found>> {
-    let mut cuts = Vec::new();
-    let mut cut = Vec::new();
-    let mut prev = Hash32([0; 32]);
-    let mut number = 0;
-    while let Some(next) = next_part(&mut found, number, prev) {
-        prev = next.hash;
-        number += 1;
-        let ends = next.part.ends_cut;
-        cut.push(next);
-        if ends {
-            cuts.push(std::mem::take(&mut cut));
-        }
-    }
-    cuts
 }
 
 impl Restorable {
-    /// Rows that will be written.
+    /// Row changes that will be written.
     pub fn row_count(&self) -> usize {
-        self.rows.0.len()
+        self.taken.iter().map(|found| found.changes).sum()
     }
 
-    /// Reads everything. Changes nothing anywhere.
+    /// Reads and checks everything. Changes nothing anywhere.
     pub async fn read(ports: &RestorePorts) -> Result<Self, DispersalError> {
         let deals = held_deals(ports).await?;
-        let found = find_parts(ports, &deals).await?;
-        let by_hash: BTreeMap<Hash32, (Fid, u16)> = deals
-            .iter()
-            .flat_map(|(fid, held)| {
-                let index = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
-                held.file.segments.iter().enumerate().map(move |(at, segment)| (segment.hash, (*fid, index(at))))
-            })
-            .collect();
-        let total = found.values().map(Vec::len).sum::<usize>() as u64;
+        let fetcher = Fetcher::new(ports.clone());
+        let found = find_parts(&fetcher, &deals).await?;
+        let total: usize = deals.values().map(|held| held.name.parts).sum();
+        let named = deals.values().map(|held| held.name.epoch);
+        let epoch = named.chain(found.iter().map(|found| found.link.epoch)).max().unwrap_or_default();
         let mut restorable = Self {
             lsn: Lsn(0),
             parts: 0,
             parts_left: 0,
-            epoch: 0,
-            rows: Image::default(),
+            epoch,
+            taken: in_order(found),
+            segments: Image::default(),
             deals,
             homes: BTreeMap::new(),
-            prev: Hash32([0; 32]),
+            fetcher,
         };
-        restorable.take_cuts(found, &by_hash);
-        restorable.parts_left = total - restorable.parts;
+        restorable.keep_whole()?;
+        restorable.parts = restorable.taken.len() as u64;
+        restorable.parts_left = total as u64 - restorable.parts;
+        restorable.lsn = restorable.taken.last().map_or(Lsn(0), |found| found.link.last);
         Ok(restorable)
     }
 
-    /// Takes the longest run of whole cuts after which every byte that is pointed at can be found.
+    /// Keeps the longest run of parts after which every byte that is pointed at can be found.
     ///
-    /// A cut may name segments that are gone from the chain: they were collected after a later record
-    /// had dropped the last reference, so what counts is the state after the last cut taken.
-    fn take_cuts(&mut self, found: BTreeMap<u64, Vec<Found>>, by_hash: &BTreeMap<Hash32, (Fid, u16)>) {
-        let mut cuts = whole_cuts(found);
-        let mut image = Image::default();
-        let mut homes = BTreeMap::new();
-        let mut missing = BTreeSet::new();
-        let mut best = 0;
-        for (at, cut) in cuts.iter().enumerate() {
-            for found in cut {
-                for (seq, hash) in &found.part.segments {
-                    if let Some(home) = by_hash.get(hash) {
-                        homes.insert(*seq, *home);
-                    } else {
-                        missing.insert(*seq);
-                    }
-                }
-                let rows = found.part.records.iter().flat_map(|record| &record.changes);
-                image.apply(rows.filter(|(key, _)| key.first() == Some(&rows::SEGMENT_TABLE)).cloned());
+    /// A part may name segments that are gone from the chain: they were collected after a later record
+    /// had dropped the last reference, or they died before they were dispersed. So what counts is the
+    /// state after the last part kept.
+    fn keep_whole(&mut self) -> Result<(), DispersalError> {
+        let by_hash: BTreeMap<Hash32, (Fid, usize)> = self
+            .deals
+            .iter()
+            .flat_map(|(fid, held)| {
+                held.file.segments.iter().enumerate().map(|(at, segment)| (segment.hash, (*fid, at)))
+            })
+            .collect();
+        let mut lacking = BTreeSet::new();
+        let mut whole = 0;
+        for (at, found) in self.taken.iter().enumerate() {
+            for (seq, hash) in &found.segments {
+                self.homes.extend(by_hash.get(hash).map(|home| (*seq, *home)));
             }
-            missing.retain(|seq| !homes.contains_key(seq));
-            if missing.iter().all(|seq| !image.is_live(*seq)) {
-                best = at + 1;
+            self.segments.apply(&found.segment_changes);
+            lacking.extend(found.segments.iter().map(|(seq, _)| *seq));
+            lacking.extend(found.segment_changes.iter().filter_map(|(key, _)| segment_of(key)));
+            let (image, homes) = (&self.segments, &self.homes);
+            lacking.retain(|seq| !homes.contains_key(seq) && is_needed(image, *seq));
+            if lacking.is_empty() {
+                whole = at + 1;
             }
         }
-        cuts.truncate(best);
-        self.homes = homes;
-        for found in cuts.into_iter().flatten() {
-            self.prev = found.hash;
-            self.take(found.part);
+        if whole < self.taken.len() {
+            tracing::warn!(parts = self.taken.len() - whole, segments = ?lacking, "bytes that these parts point at are on no miner");
+            self.taken.truncate(whole);
+            self.segments = Image::default();
+            self.taken.iter().for_each(|found| self.segments.apply(&found.segment_changes));
         }
-    }
-
-    fn take(&mut self, part: Part) {
-        self.parts += 1;
-        self.lsn = part.last_of_cut;
-        self.epoch = self.epoch.max(part.epoch);
-        self.rows.apply(part.records.into_iter().flat_map(|record| record.changes));
-    }
-
-    /// Writes the state into an empty database and waits until it is staged.
-    ///
-    /// LSNs go on behind the old ones and epochs above the old ones, so nothing new can be taken for
-    /// something old.
-    pub async fn write(self, db: &Db, now: Timestamp) -> Result<Lsn, DispersalError> {
-        if db.appended() != Lsn(0) {
-            return Err(DispersalError::Log("a restore needs an empty data directory".to_owned()));
-        }
-        let rows: Vec<(Vec<u8>, Vec<u8>)> = self.rows.0.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        db.import(rows).await?;
-        db.finish_import(self.lsn).await?;
-        for page in self.deals.chunks(ROWS_A_COMMIT / 16) {
-            self.write_deals(db, page, now)?;
-        }
-        self.mend_segments(db)?;
-        let committed = db.transact(|txn| {
-            txn.stream(LOCAL);
-            let lsn = txn.lsn();
-            own::put_marks(
-                txn,
-                &MarksRow { dispersed: lsn, finalized: lsn, cut_to: lsn, next_part: self.parts, prev: self.prev },
-            );
-            Ok::<_, DispersalError>(())
-        })?;
-        db.wait_staged(committed.lsn).await?;
-        Ok(committed.lsn)
-    }
-
-    fn write_deals(&self, db: &Db, page: &[(Fid, Held)], now: Timestamp) -> Result<(), DispersalError> {
-        let seq_of: BTreeMap<(Fid, u16), SegmentSeq> = self.homes.iter().map(|(seq, home)| (*home, *seq)).collect();
-        db.transact(|txn| {
-            txn.stream(LOCAL);
-            for (fid, held) in page {
-                let at = |index: usize| u16::try_from(index).unwrap_or(u16::MAX);
-                let segments: Option<Vec<SegmentSeq>> = (0..held.file.segments.len())
-                    .map(|index| seq_of.get(&(*fid, at(index))).copied())
-                    .collect();
-                let (Some(segments), Ok(miners)) = (segments, held.miners.clone().try_into()) else { continue };
-                let row = DealRow {
-                    segments,
-                    miners,
-                    state: DealState::Active,
-                    territory: held.territory.clone(),
-                    file_name: held.file_name.clone(),
-                    declared_at: now,
-                };
-                rows::put_deal(txn, *fid, &row);
-            }
-            Ok::<_, DispersalError>(())
-        })?;
         Ok(())
     }
 
-    fn mend_segments(&self, db: &Db) -> Result<(), DispersalError> {
-        let files: BTreeMap<Fid, &FileState> = self.deals.iter().map(|(fid, held)| (*fid, &held.file)).collect();
+    /// Writes the state into an empty database, where the log then goes on. Nothing else may have used
+    /// the database, and [`gw_data::Data`] must be opened after it. Returns the LSN of the state.
+    pub async fn write(self, db: &Db, now: Timestamp) -> Result<Lsn, DispersalError> {
+        if self.lsn == Lsn(0) {
+            return Err(DispersalError::Log("there is nothing to restore".to_owned()));
+        }
+        for found in &self.taken {
+            let records = match &found.records {
+                Some(records) => records.clone(),
+                None => self.refetch(found).await?.records,
+            };
+            db.import_changes(records.into_iter().flat_map(|record| record.changes).collect()).await?;
+        }
+        let mended = self.mended_rows(now)?;
+        let mut mended = mended.into_iter().peekable();
+        while mended.peek().is_some() {
+            db.import_changes(mended.by_ref().take(ROWS_MAX).collect()).await?;
+        }
+        db.finish_import(self.lsn).await?;
+        Ok(self.lsn)
+    }
+
+    async fn refetch(&self, found: &Found) -> Result<Part, DispersalError> {
+        let (fid, at) = found.home;
+        let gone = || DispersalError::Log("a part that was read is gone".to_owned());
+        let held = self.deals.get(&fid).ok_or_else(gone)?;
+        let segment = held.file.segments.get(at).ok_or_else(gone)?;
+        self.fetcher.part(fid, segment, &held.miners).await
+    }
+
+    /// Rows that the records do not have, or not as they are now: segments, deals, counters, marks.
+    fn mended_rows(&self, now: Timestamp) -> Result<Vec<RowChange>, DispersalError> {
+        let epoch = self
+            .epoch
+            .checked_add(EPOCH_MARGIN)
+            .ok_or_else(|| DispersalError::Log("all 65,535 epochs of this store are used up".to_owned()))?;
+        let mut rows = self.mended_segments()?;
+        let mut next = restored::last_segment(&self.segments)?;
+        let seq_of: BTreeMap<(Fid, usize), SegmentSeq> =
+            self.homes.iter().map(|(seq, home)| (*home, *seq)).collect();
+        for (fid, held) in &self.deals {
+            let is_log = |at: usize| at + held.name.parts >= held.file.segments.len();
+            let is_known = |at: usize| is_log(at) || seq_of.contains_key(&(*fid, at));
+            if !(0..held.file.segments.len()).any(is_known) {
+                // Nothing in this state refers to it. It stays on chain: it may belong to parts that could
+                // not be read today.
+                tracing::warn!(%fid, "a deal of which the restored state knows nothing is left alone");
+                continue;
+            }
+            let mut segments = Vec::with_capacity(held.file.segments.len());
+            for (at, segment) in held.file.segments.iter().enumerate() {
+                let seq = seq_of.get(&(*fid, at)).copied().unwrap_or_else(|| {
+                    next = next.next();
+                    let class = if is_log(at) { LaneClass::Log } else { LaneClass::Bulk };
+                    let mut row = SegmentRow::new(class, StreamId(0), now);
+                    row.live_bytes = u64::from(is_log(at));
+                    place(&mut row, (*fid, at), segment);
+                    let (key, value) = restored::segment(next, &row);
+                    rows.push((key, Some(value)));
+                    next
+                });
+                segments.push(seq);
+            }
+            let row = DealRow {
+                segments,
+                miners: held.miners.clone(),
+                state: DealState::Active,
+                territory: held.territory.clone(),
+                file_name: held.file_name.clone(),
+                declared_at: now,
+            };
+            let (key, value) = restored::deal(*fid, &row);
+            rows.push((key, Some(value)));
+        }
+        let marks = MarksRow {
+            dispersed: self.lsn,
+            finalized: self.lsn,
+            cut_to: self.lsn,
+            next_part: self.parts,
+            prev: self.taken.last().map_or(Hash32([0; 32]), |found| found.link.hash),
+        };
+        let own = restored::floors(epoch, next).into_iter().chain([own::restored_marks(&marks)]);
+        rows.extend(own.map(|(key, value)| (key, Some(value))));
+        Ok(rows)
+    }
+
+    /// The rows that records have written, as the chain has the segments now; without those that died.
+    fn mended_segments(&self) -> Result<Vec<RowChange>, DispersalError> {
+        let mut mended = Vec::new();
         let mut from = SegmentSeq(0);
         loop {
-            let page = rows::segments(&db.snapshot(), from, ROWS_A_COMMIT)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
+            let page = rows::segments(&self.segments, from, ROWS_MAX)?;
+            let Some((last, _)) = page.last() else { return Ok(mended) };
             from = last.next();
-            db.transact(|txn| {
-                txn.stream(LOCAL);
-                for (seq, mut row) in page {
-                    row.local = false;
-                    row.stripe = None;
-                    row.deal = self.homes.get(&seq).copied();
-                    let placed = row.deal.and_then(|(fid, index)| files.get(&fid)?.segments.get(usize::from(index)));
-                    if let Some(segment) = placed {
-                        row.state = SegmentState::Finalized;
-                        row.stripe = stripe(segment);
-                    }
-                    rows::put_segment(txn, seq, &row)?;
+            for (seq, mut row) in page {
+                let home = self
+                    .homes
+                    .get(&seq)
+                    .and_then(|(fid, at)| Some(((*fid, *at), self.deals.get(fid)?.file.segments.get(*at)?)));
+                if let Some((home, segment)) = home {
+                    place(&mut row, home, segment);
+                } else if row.state == SegmentState::Moved {
+                    (row.local, row.stripe, row.deal) = (false, None, None);
+                } else {
+                    mended.push((restored::segment_key(seq), None));
+                    continue;
                 }
-                Ok::<_, DispersalError>(())
-            })?;
+                let (key, value) = restored::segment(seq, &row);
+                mended.push((key, Some(value)));
+            }
         }
     }
 }
 
-fn stripe(segment: &FileSegment) -> Option<rows::StripeRow> {
-    let fragments: Vec<Hash32> = segment.fragments.iter().map(|fragment| fragment.hash).collect();
-    Some(rows::StripeRow { segment: segment.hash, fragments: fragments.try_into().ok()? })
+/// Makes the row that of a finalized segment which is not here.
+fn place(row: &mut SegmentRow, (fid, at): (Fid, usize), segment: &FileSegment) {
+    let hashes: Vec<Hash32> = segment.fragments.iter().map(|fragment| fragment.hash).collect();
+    row.local = false;
+    row.deal = u16::try_from(at).ok().map(|at| (fid, at));
+    row.stripe = hashes.try_into().ok().map(|fragments| rows::StripeRow { segment: segment.hash, fragments });
+    if row.state != SegmentState::Moved {
+        row.state = SegmentState::Finalized;
+    }
 }
 
-/// Parts of one number: a crash between writing a part and remembering it can leave two. The one
-/// that the next part was written behind is right; for the last number, the one that covers more.
-fn next_part(found: &mut BTreeMap<u64, Vec<Found>>, number: u64, prev: Hash32) -> Option<Found> {
-    let followed = |hash: Hash32, found: &BTreeMap<u64, Vec<Found>>| {
-        found.get(&(number + 1)).is_some_and(|after| after.iter().any(|after| after.part.prev == hash))
-    };
-    let candidates = found.get(&number)?;
-    let best = candidates
-        .iter()
-        .enumerate()
-        .filter(|(_, candidate)| candidate.part.prev == prev)
-        .max_by_key(|(_, candidate)| (followed(candidate.hash, found), candidate.part.last_of_cut))
-        .map(|(at, _)| at)?;
-    Some(found.get_mut(&number)?.swap_remove(best))
+/// Whether the state needs the segment's bytes. A row that does not decode counts as needed.
+fn is_needed(image: &Image, seq: SegmentSeq) -> bool {
+    rows::segment(image, seq).map_or(true, |row| {
+        row.is_some_and(|row| {
+            row.state != SegmentState::Moved && (row.live_bytes > 0 || !row.guests.is_empty())
+        })
+    })
 }
 
-async fn held_deals(ports: &RestorePorts) -> Result<Vec<(Fid, Held)>, DispersalError> {
+fn segment_of(key: &[u8]) -> Option<SegmentSeq> {
+    let (table, number) = key.split_first()?;
+    let number = <[u8; 8]>::try_from(number).ok()?;
+    (*table == rows::SEGMENT_TABLE).then(|| SegmentSeq(u64::from_be_bytes(number)))
+}
+
+/// The parts of the right chain, in order.
+fn in_order(found: Vec<Found>) -> Vec<Found> {
+    let links: Vec<Link> = found.iter().map(|found| found.link).collect();
+    let mut found: Vec<Option<Found>> = found.into_iter().map(Some).collect();
+    chain_of(&links).into_iter().filter_map(|at| found[at].take()).collect()
+}
+
+/// Our deals that are Active on chain.
+async fn held_deals(ports: &RestorePorts) -> Result<BTreeMap<Fid, Held>, DispersalError> {
     let files = ports.chain.files().await?;
-    let miners: BTreeMap<AccountId, MinerAddr> =
-        ports.chain.miners().await?.into_iter().map(|miner| (miner.addr.account, miner.addr)).collect();
+    let listed: Vec<MinerAddr> = ports.chain.miners().await?.into_iter().map(|miner| miner.addr).collect();
+    let unknown = || MinerAddr { account: AccountId([0; 32]), endpoint: String::new() };
+    let nobody: [MinerAddr; FRAGMENTS] = std::array::from_fn(|_| unknown());
     let asked = futures::stream::iter(files.into_iter().map(|held| {
-        let (chain, miners) = (Arc::clone(&ports.chain), &miners);
+        let (chain, listed, nobody) = (Arc::clone(&ports.chain), &listed, &nobody);
         async move {
             let Some(file) = chain.file(held.fid).await? else { return Ok(None) };
             let Some((file_name, territory)) = file.held_as.clone() else { return Ok(None) };
-            let Some(name) = DealName::decode(&file_name) else { return Ok(None) };
-            let addr = |fragment: &PlacedFragment| {
-                let unknown = MinerAddr { account: fragment.miner, endpoint: String::new() };
-                miners.get(&fragment.miner).cloned().unwrap_or(unknown)
-            };
-            let miners = file.segments.first().map(|segment| segment.fragments.iter().map(addr).collect());
-            let miners = miners.unwrap_or_default();
+            let name = DealName::decode(&file_name).filter(|name| name.segments == file.segments.len());
+            let Some(name) = name else { return Ok(None) };
+            let miners = placement(&file, listed, nobody);
             Ok::<_, DispersalError>(Some((held.fid, Held { name, file_name, territory, file, miners })))
         }
     }));
     asked.buffer_unordered(AT_ONCE).try_filter_map(|found| async { Ok(found) }).try_collect().await
 }
 
-async fn find_parts(ports: &RestorePorts, deals: &[(Fid, Held)]) -> Result<BTreeMap<u64, Vec<Found>>, DispersalError> {
-    let mut wanted = Vec::new();
-    for (fid, held) in deals {
-        let first = held.file.segments.len().saturating_sub(held.name.parts);
-        wanted.extend(held.file.segments.iter().skip(first).map(|segment| (*fid, held, segment)));
-    }
-    let fetched = futures::stream::iter(wanted.into_iter().map(|(fid, held, segment)| async move {
-        match fetch_part(ports, fid, held, segment).await {
-            Ok(part) => Some(Found { part, hash: segment.hash }),
+/// Every log part that can be read.
+async fn find_parts(fetcher: &Fetcher, deals: &BTreeMap<Fid, Held>) -> Result<Vec<Found>, DispersalError> {
+    let wanted = deals.iter().flat_map(|(fid, held)| {
+        let first = held.file.segments.len() - held.name.parts;
+        let logs = held.file.segments.iter().enumerate().skip(first);
+        logs.map(move |(at, segment)| (*fid, at, held, segment))
+    });
+    let fetched = futures::stream::iter(wanted.map(|(fid, at, held, segment)| async move {
+        match fetcher.part(fid, segment, &held.miners).await {
+            Ok(part) => Some(Found::new((fid, at), segment.hash, part)),
             Err(error) => {
                 tracing::error!(%fid, segment = %segment.hash, %error, "a log part cannot be read; a restore stops before it");
                 None
             }
         }
     }));
-    let parts: Vec<Found> = fetched.buffer_unordered(2).filter_map(|found| async { found }).collect().await;
-    let mut found: BTreeMap<u64, Vec<Found>> = BTreeMap::new();
-    for part in parts {
-        found.entry(part.part.number).or_default().push(part);
-    }
-    Ok(found)
-}
-
-async fn fetch_part(ports: &RestorePorts, fid: Fid, held: &Held, segment: &FileSegment) -> Result<Part, DispersalError> {
-    let head = fetch(ports, fid, held, segment, HEAD_BYTES).await?;
-    let garbled = |error: log::LogError| DispersalError::Log(error.to_string());
-    let len = log::framed_len(&head).map_err(garbled)?;
-    let bytes = fetch(ports, fid, held, segment, len).await?;
-    let sealed = log::unframe(&bytes).map_err(garbled)?;
-    let plain = ports.keys.open_record(log::PURPOSE, sealed).await?;
-    Part::decode(&plain).map_err(garbled)
-}
-
-/// The first `len` bytes of a segment, from its data fragments, or rebuilt from any four others.
-async fn fetch(
-    ports: &RestorePorts,
-    fid: Fid,
-    held: &Held,
-    segment: &FileSegment,
-    len: usize,
-) -> Result<Bytes, DispersalError> {
-    assert!(len as u64 <= SEGMENT_BYTES, "a part lies in its segment");
-    let mut bytes = BytesMut::with_capacity(len);
-    for index in FragmentIndex::all().take(DATA_FRAGMENTS) {
-        let left = (len - bytes.len()) as u64;
-        if left == 0 {
-            break;
+    let mut fetched = std::pin::pin!(fetched.buffer_unordered(PARTS_AT_ONCE));
+    let (mut parts, mut kept) = (Vec::new(), 0);
+    while let Some(found) = fetched.next().await {
+        let Some((mut found, bytes)) = found else { continue };
+        if kept + bytes > KEPT_BYTES_MAX {
+            found.records = None;
+        } else {
+            kept += bytes;
         }
-        let range = 0..left.min(FRAGMENT_BYTES) as u32;
-        let direct = column(ports, fid, held, segment, index, range.clone()).await;
-        let column = match direct {
-            Ok(column) => column,
-            Err(_) => rebuild(ports, fid, held, segment, index, range).await?,
+        parts.push(found);
+    }
+    Ok(parts)
+}
+
+impl Found {
+    /// And the bytes of its records.
+    fn new(home: (Fid, usize), hash: Hash32, part: Part) -> (Self, usize) {
+        let changes = || part.records.iter().flat_map(|record| &record.changes);
+        let is_ours = |key: &[u8]| matches!(key.first(), Some(&(rows::SEGMENT_TABLE | rows::COUNTER_TABLE)));
+        let bytes = changes().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 64).sum();
+        let found = Self {
+            link: Link { number: part.number, prev: part.prev, hash, epoch: part.epoch, last: part.last },
+            home,
+            segment_changes: changes().filter(|(key, _)| is_ours(key)).cloned().collect(),
+            changes: changes().count(),
+            segments: part.segments,
+            records: Some(part.records),
         };
-        bytes.extend_from_slice(&column);
+        (found, bytes)
     }
-    Ok(bytes.freeze())
-}
-
-async fn column(
-    ports: &RestorePorts,
-    fid: Fid,
-    held: &Held,
-    segment: &FileSegment,
-    index: FragmentIndex,
-    range: std::ops::Range<u32>,
-) -> Result<Bytes, PortError> {
-    let missing = || PortError::definite(gw_types::PortErrorKind::NotFound, "the chain names no such fragment");
-    let fragment = segment.fragments.get(index.get()).ok_or_else(missing)?;
-    let miner = held.miners.get(index.get()).ok_or_else(missing)?;
-    ports.miners.get(miner, fid, fragment.hash, range).await
-}
-
-async fn rebuild(
-    ports: &RestorePorts,
-    fid: Fid,
-    held: &Held,
-    segment: &FileSegment,
-    wanted: FragmentIndex,
-    range: std::ops::Range<u32>,
-) -> Result<Bytes, DispersalError> {
-    let mut columns = Vec::with_capacity(DATA_FRAGMENTS);
-    for index in FragmentIndex::all().filter(|index| *index != wanted) {
-        if let Ok(bytes) = column(ports, fid, held, segment, index, range.clone()).await {
-            columns.push((index, bytes));
-        }
-        if columns.len() == DATA_FRAGMENTS {
-            return Ok(ports.striper.rebuild(columns, wanted).await?);
-        }
-    }
-    Err(DispersalError::Log(format!("only {} of 4 fragments of segment {} can be read", columns.len(), segment.hash)))
 }

@@ -2,22 +2,27 @@
 //! never travel: a restore makes them anew from the chain.
 //!
 //! ```text
-//!   0x60 | last LSN (BE)     -> CutRow    a cut of the log that is not finalized yet
-//!   0x61                     -> MarksRow  watermarks, and where the next part goes on
+//!   0x60 | last LSN (BE)     -> CutRow      a cut of the log that is not finalized yet
+//!   0x61                     -> MarksRow    watermarks, and where the next part goes on
+//!   0x62 | fid               -> AttemptRow  a declaration that was sent and has not been seen yet
+//!
+//!   value  version u8 (1) | postcard of the row
 //! ```
 
 use std::collections::BTreeSet;
 
 use gw_db::{DbError, Read, Txn};
-use gw_types::{Hash32, Lsn, PortError, PortErrorKind, SegmentSeq, StreamId};
+use gw_types::ports::Row;
+use gw_types::{Fid, Hash32, Lsn, PortError, PortErrorKind, SegmentSeq, StreamId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The stream of records that stay at home: they change no name and no byte of a user.
-pub const LOCAL: StreamId = StreamId(u32::MAX);
+pub const LOCAL: StreamId = gw_data::LOCAL_STREAM;
 
 const CUT: u8 = 0x60;
 const MARKS: u8 = 0x61;
+const ATTEMPT: u8 = 0x62;
 const VERSION: u8 = 1;
 
 /// A cut of the log whose segments are not all finalized.
@@ -48,6 +53,13 @@ impl Default for MarksRow {
     }
 }
 
+/// A declaration that was handed to the chain and has not been seen there yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    /// The newest finalized block right before it was sent.
+    pub block: u32,
+}
+
 /// Reads the marks; the default where nothing was ever cut.
 pub fn marks(read: &impl Read) -> Result<MarksRow, DbError> {
     Ok(read.get(&[MARKS])?.map(|value| decode(&value)).transpose()?.unwrap_or_default())
@@ -56,6 +68,11 @@ pub fn marks(read: &impl Read) -> Result<MarksRow, DbError> {
 /// Writes the marks.
 pub fn put_marks(txn: &mut Txn<'_>, row: &MarksRow) {
     txn.put(vec![MARKS], encode(row));
+}
+
+/// The marks as a restore writes them.
+pub fn restored_marks(row: &MarksRow) -> Row {
+    (vec![MARKS], encode(row))
 }
 
 /// All cuts that are not finalized, in order.
@@ -69,9 +86,33 @@ pub fn put_cut(txn: &mut Txn<'_>, last: Lsn, row: &CutRow) {
     txn.put(cut_key(last), encode(row));
 }
 
-/// Forgets a cut that is finalized.
+/// Forgets a cut: it is finalized, or part of a larger one.
 pub fn delete_cut(txn: &mut Txn<'_>, last: Lsn) {
     txn.delete(cut_key(last));
+}
+
+/// The attempt at a deal, if one is open.
+pub fn attempt(read: &impl Read, fid: Fid) -> Result<Option<AttemptRow>, DbError> {
+    read.get(&attempt_key(fid))?.map(|value| decode(&value)).transpose()
+}
+
+/// Writes an attempt.
+pub fn put_attempt(txn: &mut Txn<'_>, fid: Fid, row: AttemptRow) {
+    txn.put(attempt_key(fid), encode(&row));
+}
+
+/// Forgets an attempt: the chain has the deal, or will never have it.
+pub fn delete_attempt(txn: &mut Txn<'_>, fid: Fid) -> Result<(), DbError> {
+    if txn.get(&attempt_key(fid))?.is_some() {
+        txn.delete(attempt_key(fid));
+    }
+    Ok(())
+}
+
+fn attempt_key(fid: Fid) -> Vec<u8> {
+    let mut key = vec![ATTEMPT];
+    key.extend_from_slice(&fid.0.0);
+    key
 }
 
 fn cut_key(last: Lsn) -> Vec<u8> {

@@ -1,10 +1,13 @@
-//! What waiters and `status` see of dispersal: watermarks, progress and the reason of a standstill.
+//! What waiters and `status` see of dispersal: watermarks, progress and the reasons of a standstill.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gw_types::{Fid, Level, Lsn};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+/// Reasons shown at once.
+const REASONS_MAX: usize = 3;
 
 /// Watermarks of the namespace stream above `staged`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl Marks {
 pub struct DealProgress {
     /// Its segments.
     pub segments: usize,
-    /// `"looking"`, `"declared"`, `"active"`.
+    /// `"looking"`, `"declaring"`, `"declared"`, `"active"`.
     pub phase: &'static str,
     /// Columns held by their miner, of 12.
     pub columns_held: usize,
@@ -43,12 +46,39 @@ pub struct DispersalStatus {
     pub deals: BTreeMap<Fid, DealProgress>,
     /// Deals that became Active since the start.
     pub deals_done: u64,
-    /// Miners that answered the last probe with room.
+    /// Miners that answered the last probe with room. On a large network only some are probed.
     pub miners_healthy: usize,
-    /// Miners the chain calls positive.
+    /// Miners the chain would let report a column of the last deal.
     pub miners_known: usize,
-    /// Why nothing moves, when nothing does.
+    /// Why something does not move, when something does not, and what to do about it.
     pub waiting_for: Option<String>,
+}
+
+/// Who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    /// New deals: miners, territory.
+    Packer,
+    /// New deals, after the chain has refused one.
+    Chain,
+    /// Sealing and cutting.
+    Log,
+    /// A deal, for an answer of the chain.
+    Look(Fid),
+    /// A deal, for its declaration.
+    Declare(Fid),
+    /// A deal, for another miner.
+    Spare(Fid),
+    /// A deal that stopped and will be taken up again.
+    Stopped(Fid),
+    /// Collecting and placements.
+    Upkeep,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    status: DispersalStatus,
+    reasons: BTreeMap<Who, String>,
 }
 
 /// Shared between the tasks and their callers.
@@ -57,21 +87,27 @@ pub(crate) struct Board {
     marks: watch::Sender<Marks>,
     /// Highest LSN somebody waits for.
     wanted: watch::Sender<Lsn>,
-    status: Mutex<DispersalStatus>,
+    shown: Mutex<Shown>,
 }
 
 impl Board {
     pub(crate) fn new(marks: Marks) -> Self {
-        Self { marks: watch::Sender::new(marks), wanted: watch::Sender::new(Lsn(0)), status: Mutex::default() }
+        Self { marks: watch::Sender::new(marks), wanted: watch::Sender::new(Lsn(0)), shown: Mutex::default() }
     }
     pub(crate) fn marks(&self) -> watch::Receiver<Marks> {
         self.marks.subscribe()
     }
-    /// Watermarks never move back.
+    pub(crate) fn shown_marks(&self) -> Marks {
+        *self.marks.borrow()
+    }
+    /// Watermarks never move back: of two who come here at once, the later may bring the older ones.
     pub(crate) fn raise(&self, marks: Marks) {
         self.marks.send_if_modified(|now| {
-            assert!(marks.dispersed >= now.dispersed && marks.finalized >= now.finalized, "watermarks never move back");
-            std::mem::replace(now, marks) != marks
+            let raised = Marks {
+                dispersed: now.dispersed.max(marks.dispersed),
+                finalized: now.finalized.max(marks.finalized),
+            };
+            std::mem::replace(now, raised) != raised
         });
     }
     pub(crate) fn want(&self, lsn: Lsn) {
@@ -81,19 +117,68 @@ impl Board {
         self.wanted.subscribe()
     }
     pub(crate) fn status(&self) -> DispersalStatus {
-        self.status.lock().clone()
+        let shown = self.shown.lock();
+        let mut status = shown.status.clone();
+        let reasons: BTreeSet<&str> = shown.reasons.values().map(String::as_str).collect();
+        let more = reasons.len().saturating_sub(REASONS_MAX);
+        let mut text = reasons.into_iter().take(REASONS_MAX).collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            text.push_str(&format!("; and {more} more"));
+        }
+        status.waiting_for = Some(text).filter(|text| !text.is_empty());
+        status
     }
     pub(crate) fn note(&self, change: impl FnOnce(&mut DispersalStatus)) {
-        change(&mut self.status.lock());
+        change(&mut self.shown.lock().status);
     }
-    pub(crate) fn waiting_for(&self, reason: Option<String>) {
-        let mut status = self.status.lock();
-        if status.waiting_for != reason {
-            match &reason {
-                Some(reason) => tracing::warn!(%reason, "dispersal waits"),
-                None => tracing::info!("dispersal goes on"),
-            }
-            status.waiting_for = reason;
+    pub(crate) fn waits(&self, who: Who, reason: impl Into<String>) {
+        let reason = reason.into();
+        let mut shown = self.shown.lock();
+        if shown.reasons.get(&who) != Some(&reason) {
+            tracing::warn!(?who, %reason, "dispersal waits");
+            shown.reasons.insert(who, reason);
         }
+    }
+    pub(crate) fn goes_on(&self, who: Who) {
+        if self.shown.lock().reasons.remove(&who).is_some() {
+            tracing::info!(?who, "dispersal goes on");
+        }
+    }
+    /// Nobody carries the deal any more.
+    pub(crate) fn forget(&self, fid: Fid) {
+        self.shown.lock().status.deals.remove(&fid);
+        for who in [Who::Look(fid), Who::Declare(fid), Who::Spare(fid), Who::Stopped(fid)] {
+            self.goes_on(who);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gw_types::{Fid, Hash32, Lsn};
+
+    use super::{Board, Marks, Who};
+
+    #[test]
+    fn reasons_are_shown_once_each_and_cleared_by_who_gave_them() {
+        let board = Board::new(Marks::default());
+        let fid = |seed| Fid(Hash32([seed; 32]));
+        board.waits(Who::Look(fid(1)), "the chain is away");
+        board.waits(Who::Look(fid(2)), "the chain is away");
+        board.waits(Who::Packer, "buy space");
+        assert_eq!(board.status().waiting_for.as_deref(), Some("buy space; the chain is away"));
+        board.goes_on(Who::Packer);
+        board.forget(fid(1));
+        assert_eq!(board.status().waiting_for.as_deref(), Some("the chain is away"));
+        board.goes_on(Who::Look(fid(2)));
+        assert_eq!(board.status().waiting_for, None);
+    }
+
+    #[test]
+    fn shown_watermarks_never_move_back() {
+        let board = Board::new(Marks::default());
+        board.raise(Marks { dispersed: Lsn(5), finalized: Lsn(3) });
+        board.raise(Marks { dispersed: Lsn(4), finalized: Lsn(4) });
+        assert_eq!(board.shown_marks(), Marks { dispersed: Lsn(5), finalized: Lsn(4) });
     }
 }
