@@ -115,7 +115,10 @@ async fn a_body_that_is_too_large_is_refused_at_once() {
     let body = form(hash, &[&bytes[..], &[0; 2 * MULTIPART_OVERHEAD_BYTES_MAX as usize]].concat());
     exchange.write(format!("{:x}\r\n", body.len()).as_bytes()).await;
     exchange.write(&body[..FRAGMENT_BYTES as usize + MULTIPART_OVERHEAD_BYTES_MAX as usize + 1]).await;
-    assert_eq!(exchange.answer().await.reply(), too_large);
+    // The file's own limit and the form's are passed in one burst: which is met first depends on how
+    // the bytes arrive.
+    let refused = exchange.answer().await.reply();
+    assert!(refused == too_large || refused == (400, "the fragment size is wrong".to_owned()), "{refused:?}");
     // A few bytes too many, within what a form may add.
     let answer = Raw::put(fid(1), hash, bytes.len() + 9)
         .send(to, &form(hash, &[&bytes[..], b"some more"].concat()))
