@@ -88,8 +88,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn read(name: &str, source: &str) -> Vec<Finding> {
-    let in_tests =
-        ["/tests/", "/benches/", "/examples/"].iter().any(|folder| name.contains(folder)) || name.ends_with("tests.rs");
+    let in_tests = ["/tests/", "/benches/", "/examples/"].iter().any(|folder| name.contains(folder))
+        || name.ends_with("tests.rs");
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let mut findings = Vec::new();
     for (number, line) in code.lines().enumerate() {

@@ -4,9 +4,7 @@ use gw_db::{DbError, Read};
 use gw_types::ports::Row;
 use gw_types::{Fid, SegmentSeq};
 
-use super::{
-    Counter, DEAL_TABLE, DealRow, SEGMENT_TABLE, SegmentRow, counter, encode, numbered,
-};
+use super::{Counter, DEAL_TABLE, DealRow, SEGMENT_TABLE, SegmentRow, counter, encode, numbered};
 
 /// The row of a segment.
 pub fn segment(seq: SegmentSeq, row: &SegmentRow) -> Row {
