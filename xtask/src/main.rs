@@ -16,13 +16,13 @@ cargo xtask COMMAND
 
   ci            everything CI checks: format, clippy, tidy, tests, benches once
   tidy          dependency directions, licences, sources, banned calls
-  demo [--small] [--debug] [--keep] [--data-dir D] [--seed N]
+  demo [--small] [--data-dir D] [--keep] [--debug | --bin-dir B] [--seed N]
                 the whole path with the real aws cli: buckets, a tree of files, deals on chain,
                 cache dropped, 8 of 14 miners stopped, every byte compared, restart, compared again
-  kill-loop [--rounds N] [--small] [--debug] [--keep] [--data-dir D] [--seed N]
+  kill-loop [--rounds N] [--small] [--data-dir D] [--keep] [--debug | --bin-dir B] [--seed N]
                 kill -9 of the whole stack in the middle of a load of PUTs, restarted, every
                 acknowledged object compared
-  power-cut [--rounds N] [--small] [--debug] [--keep] [--seed N]
+  power-cut [--rounds N] [--small] [--keep] [--debug | --bin-dir B] [--seed N]
                 the same with power cuts of loop-mounted ext4 and XFS images; needs root
   help          this text
 ";

@@ -75,12 +75,14 @@ impl CallError {
 type Called<T> = std::result::Result<T, CallError>;
 
 /// What a good answer was like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// `Content-Length` as the server gave it.
     pub content_length: Option<u64>,
     /// Bytes of the body.
     pub body_bytes: u64,
+    /// `ETag` as the server gave it, with its quotes.
+    pub etag: Option<String>,
     /// From the start of the request to the first byte of the body, or of the head where no body came.
     pub first_byte: Duration,
 }
@@ -99,7 +101,34 @@ struct Outgoing<'a> {
     path: String,
     query: String,
     range: Option<(u64, u64)>,
-    body: Option<&'a Content>,
+    body: Body<'a>,
+}
+
+/// What a request carries.
+#[derive(Clone, Copy)]
+enum Body<'a> {
+    Nothing,
+    /// The bytes from the first number to the second of a made body.
+    Made(&'a Content, u64, u64),
+    /// A few bytes of XML.
+    Text(&'a str),
+}
+
+impl Body<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Made(_, first, end) => end - first,
+            Self::Text(text) => text.len() as u64,
+        }
+    }
+    fn sha256(&self) -> [u8; 32] {
+        match self {
+            Self::Nothing => Sha256::digest([]).into(),
+            Self::Made(content, first, end) => sha256_range(content, *first, *end),
+            Self::Text(text) => Sha256::digest(text).into(),
+        }
+    }
 }
 
 /// Talks to one server, one request at a time.
@@ -149,9 +178,32 @@ impl Client {
     /// Puts an object.
     pub async fn put(&mut self, key: &str, content: &Content) -> Called<Answer> {
         let path = self.object(key);
-        let request =
-            Outgoing { method: "PUT", path, query: String::new(), range: None, body: Some(content) };
+        let body = Body::Made(content, 0, content.size());
+        let request = Outgoing { method: "PUT", path, query: String::new(), range: None, body };
         self.call(&request, |_| ()).await
+    }
+    /// Puts an object in parts of `part_bytes`; it is there when the last request is answered.
+    pub async fn put_in_parts(&mut self, key: &str, content: &Content, part_bytes: u64) -> Called<Answer> {
+        let begun = self.text("POST", key, "uploads=".to_owned(), Body::Nothing).await?;
+        let upload = element(&begun.1, "UploadId").map(unescape);
+        let upload = upload.ok_or_else(|| CallError::Wrong(format!("{key}: an upload without a name")))?;
+        let upload = encode(&upload, true);
+        let mut list = "<CompleteMultipartUpload>".to_owned();
+        let firsts = (0..content.size()).step_by(part_bytes as usize);
+        for (number, first) in (1..).zip(firsts) {
+            let body = Body::Made(content, first, (first + part_bytes).min(content.size()));
+            let query = format!("partNumber={number}&uploadId={upload}");
+            let (answer, _) = self.text("PUT", key, query, body).await?;
+            let etag = answer.etag.unwrap_or_default();
+            list.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"));
+        }
+        list.push_str("</CompleteMultipartUpload>");
+        let (answer, said) = self.text("POST", key, format!("uploadId={upload}"), Body::Text(&list)).await?;
+        // S3 may begin a 200 before it knows the outcome, and then say so in the body.
+        match element(&said, "Code") {
+            Some(code) => Err(CallError::Refused { status: 200, code: code.to_owned() }),
+            None => Ok(answer),
+        }
     }
     /// Asks for an object's head; the answer's `content_length` is its size.
     pub async fn head(&mut self, key: &str) -> Called<Answer> {
@@ -171,7 +223,7 @@ impl Client {
         take: impl FnMut(&[u8]),
     ) -> Called<Answer> {
         let path = self.object(key);
-        let request = Outgoing { method: "GET", path, query: String::new(), range, body: None };
+        let request = Outgoing { method: "GET", path, query: String::new(), range, body: Body::Nothing };
         self.call(&request, take).await
     }
     /// Gets an object, or a range of it, and compares it with what was written.
@@ -204,7 +256,7 @@ impl Client {
         );
         let path = format!("/{}", self.target.bucket);
         let mut page = Vec::new();
-        let request = Outgoing { method: "GET", path, query, range: None, body: None };
+        let request = Outgoing { method: "GET", path, query, range: None, body: Body::Nothing };
         let answer = self.call(&request, |piece| keep(&mut page, piece, KEPT_BYTES_MAX)).await?;
         let page = String::from_utf8_lossy(&page);
         let next = element(&page, "NextContinuationToken").map(unescape);
@@ -215,8 +267,21 @@ impl Client {
         format!("/{}/{}", self.target.bucket, encode(key, false))
     }
     async fn bare(&mut self, method: &'static str, path: String) -> Called<Answer> {
-        let request = Outgoing { method, path, query: String::new(), range: None, body: None };
+        let request = Outgoing { method, path, query: String::new(), range: None, body: Body::Nothing };
         self.call(&request, |_| ()).await
+    }
+    /// A request on an object, and the text of its answer.
+    async fn text(
+        &mut self,
+        method: &'static str,
+        key: &str,
+        query: String,
+        body: Body<'_>,
+    ) -> Called<(Answer, String)> {
+        let mut said = Vec::new();
+        let request = Outgoing { method, path: self.object(key), query, range: None, body };
+        let answer = self.call(&request, |piece| keep(&mut said, piece, ERROR_BYTES_MAX)).await?;
+        Ok((answer, String::from_utf8_lossy(&said).into_owned()))
     }
 
     /// One request and its answer, within the time-out.
@@ -243,9 +308,9 @@ impl Client {
             self.date = (seconds, AmzDate::from_unix(seconds));
         }
         let payload = match request.body {
-            None => EMPTY_SHA256.to_owned(),
-            Some(content) if self.sign_bodies => hex::encode(sha256(content)),
-            Some(_) => UNSIGNED.to_owned(),
+            Body::Nothing => EMPTY_SHA256.to_owned(),
+            Body::Made(..) if !self.sign_bodies => UNSIGNED.to_owned(),
+            body => hex::encode(body.sha256()),
         };
         let Outgoing { method, path, query, .. } = request;
         let host = &self.target.authority;
@@ -260,8 +325,8 @@ impl Client {
         if let Some((first, end)) = request.range {
             head.push_str(&format!("range: bytes={first}-{}\r\n", end.saturating_sub(1)));
         }
-        if let Some(content) = request.body {
-            head.push_str(&format!("content-length: {}\r\n", content.size()));
+        if *method == "PUT" || *method == "POST" {
+            head.push_str(&format!("content-length: {}\r\n", request.body.len()));
         }
         head.push_str("\r\n");
         self.out.clear();
@@ -300,40 +365,50 @@ async fn exchange(
         return Ok((head, Err(CallError::Refused { status, code })));
     }
     let first_byte = first_byte.unwrap_or_else(|| started.elapsed());
-    let content_length = head.content_length;
-    Ok((head, Ok(Answer { content_length, body_bytes, first_byte })))
+    let (content_length, etag) = (head.content_length, head.etag.clone());
+    Ok((head, Ok(Answer { content_length, body_bytes, etag, first_byte })))
 }
 
-async fn write(stream: &mut TcpStream, out: &mut Vec<u8>, body: Option<&Content>) -> io::Result<()> {
-    let Some(body) = body else { return stream.write_all(out).await };
-    let mut offset = 0;
-    if body.size() <= ONE_WRITE_BYTES {
+async fn write(stream: &mut TcpStream, out: &mut Vec<u8>, body: Body<'_>) -> io::Result<()> {
+    let (content, mut first, end) = match body {
+        Body::Made(content, first, end) => (content, first, end),
+        Body::Text(text) => {
+            out.extend_from_slice(text.as_bytes());
+            return stream.write_all(out).await;
+        }
+        Body::Nothing => return stream.write_all(out).await,
+    };
+    if end - first <= ONE_WRITE_BYTES {
         let head_bytes = out.len();
-        out.resize(head_bytes + body.size() as usize, 0);
-        body.fill(0, &mut out[head_bytes..]);
-        offset = body.size();
+        out.resize(head_bytes + (end - first) as usize, 0);
+        content.fill(first, &mut out[head_bytes..]);
+        first = end;
     }
     stream.write_all(out).await?;
-    while offset < body.size() {
-        let count = (PIECE_BYTES as u64).min(body.size() - offset) as usize;
+    while first < end {
+        let count = (PIECE_BYTES as u64).min(end - first) as usize;
         out.resize(count, 0);
-        body.fill(offset, out);
+        content.fill(first, out);
         stream.write_all(out).await?;
-        offset += count as u64;
+        first += count as u64;
     }
     Ok(())
 }
 
 /// The SHA-256 of a body, made in small pieces.
 pub fn sha256(content: &Content) -> [u8; 32] {
+    sha256_range(content, 0, content.size())
+}
+
+fn sha256_range(content: &Content, first: u64, end: u64) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut piece = [0; 8192];
-    let mut offset = 0;
-    while offset < content.size() {
-        let count = (piece.len() as u64).min(content.size() - offset) as usize;
-        content.fill(offset, &mut piece[..count]);
+    let mut at = first;
+    while at < end {
+        let count = (piece.len() as u64).min(end - at) as usize;
+        content.fill(at, &mut piece[..count]);
         hasher.update(&piece[..count]);
-        offset += count as u64;
+        at += count as u64;
     }
     hasher.finalize().into()
 }

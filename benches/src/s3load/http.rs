@@ -34,6 +34,8 @@ pub struct Head {
     pub framing: Framing,
     /// `Content-Length` as given, also on answers to HEAD.
     pub content_length: Option<u64>,
+    /// `ETag` as given.
+    pub etag: Option<String>,
     /// Whether the connection can take another request.
     pub keep_alive: bool,
 }
@@ -174,6 +176,7 @@ fn parse_head(bytes: &[u8], to_head: bool) -> io::Result<Head> {
     let mut lines = text.split("\r\n");
     let (version, status) = status_line(lines.next().unwrap_or_default())?;
     let (mut length, mut chunked, mut keep_alive) = (None, false, version == "HTTP/1.1");
+    let mut etag = None;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
@@ -182,6 +185,8 @@ fn parse_head(bytes: &[u8], to_head: bool) -> io::Result<Head> {
             chunked = value.to_ascii_lowercase().ends_with("chunked");
         } else if name.eq_ignore_ascii_case("connection") {
             keep_alive = !value.eq_ignore_ascii_case("close");
+        } else if name.eq_ignore_ascii_case("etag") {
+            etag = Some(value.to_owned());
         }
     }
     let framing = match length {
@@ -191,7 +196,7 @@ fn parse_head(bytes: &[u8], to_head: bool) -> io::Result<Head> {
         None => Framing::UntilClose,
     };
     let keep_alive = keep_alive && framing != Framing::UntilClose;
-    Ok(Head { status, framing, content_length: length, keep_alive })
+    Ok(Head { status, framing, content_length: length, etag, keep_alive })
 }
 
 fn status_line(line: &str) -> io::Result<(&str, u16)> {

@@ -322,7 +322,7 @@ async fn act(run: &Run, client: &mut Client, chance: &mut Chance, op: Op) -> Opt
         Op::Delete => client.delete(&key).await.map(|answer| (answer, 0)),
         Op::List => {
             let listed = client.list(&run.args.prefix, run.args.page, None).await;
-            listed.map(|(answer, _, _)| (answer, answer.body_bytes))
+            listed.map(|(answer, _, _)| counted(answer))
         }
     })
 }
@@ -339,7 +339,13 @@ async fn get(
     } else {
         client.get_checked(key, content, range).await
     };
-    answer.map(|answer| (answer, answer.body_bytes))
+    answer.map(counted)
+}
+
+/// With the bytes of its body.
+fn counted(answer: Answer) -> (Answer, u64) {
+    let bytes = answer.body_bytes;
+    (answer, bytes)
 }
 
 fn sized(key: &str, answer: Answer, size: u64) -> Acted {

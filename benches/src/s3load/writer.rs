@@ -21,6 +21,8 @@ use super::target::{Target, TargetArgs};
 use super::units::{Chance, Sizes, duration, mix, pick};
 use super::{Error, Result, doing};
 
+/// Larger objects are put in parts of this length, the smallest that S3 allows.
+const PART_BYTES: u64 = 5 << 20;
 /// Refusals in a row after which a worker believes the server.
 const REFUSALS_MAX: u32 = 50;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(20);
@@ -33,8 +35,8 @@ pub struct RecordArgs {
     /// The record; what it already says is gone on from
     #[arg(long, value_name = "FILE")]
     pub record: PathBuf,
-    /// Size of objects, or sizes with weights; at least 8 bytes
-    #[arg(long, default_value = "4KiB:90,64KiB:7,1MiB:3", value_parser = Sizes::parse)]
+    /// Size of objects, or sizes with weights; at least 8 bytes. Above 5 MiB they are put in parts
+    #[arg(long, default_value = "4KiB:180,64KiB:14,1MiB:5,11MiB:1", value_parser = Sizes::parse)]
     pub size: Sizes,
     /// Connections, each with keys of its own
     #[arg(long, short, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=999))]
@@ -220,7 +222,11 @@ impl Writer {
     async fn send(&mut self, key: &str, act: &Act) -> std::result::Result<(), CallError> {
         match act.content(key) {
             Some(content) => {
-                self.client.put(key, &content).await?;
+                if content.size() > PART_BYTES {
+                    self.client.put_in_parts(key, &content, PART_BYTES).await?;
+                } else {
+                    self.client.put(key, &content).await?;
+                }
                 self.recorded.puts += 1;
             }
             None => {

@@ -19,10 +19,9 @@ struct Line {
     args: RecordArgs,
 }
 
-fn write(server: &Arc<Server>, requests: u64) -> Recorded {
-    let flags =
-        "load --endpoint http://127.0.0.1:1 --record r --connections 4 --size 10:1,4KiB:1 --deletes 20";
-    let mut args = Line::parse_from(flags.split_whitespace()).args;
+fn write(server: &Arc<Server>, requests: u64, size: &str) -> Recorded {
+    let flags = "load --endpoint http://127.0.0.1:1 --record r --connections 4 --deletes 20 --size";
+    let mut args = Line::parse_from(flags.split_whitespace().chain([size])).args;
     (args.target, args.record) = (server.target(), server.record());
     server.leave_after(requests + 1);
     let recorded = record(&args).unwrap();
@@ -68,7 +67,7 @@ fn with_one() -> Arc<Server> {
 fn what_was_acknowledged_before_the_server_went_is_verified_after() {
     let server = Server::start();
     for round in 1..=3 {
-        let recorded = write(&server, 300);
+        let recorded = write(&server, 300, "10:1,4KiB:1");
         assert!(recorded.server_went && recorded.in_flight > 0, "{recorded}");
         assert_eq!(recorded.puts + recorded.deletes, 300);
         let verified = check(&server);
@@ -77,6 +76,19 @@ fn what_was_acknowledged_before_the_server_went_is_verified_after() {
         let all_settled = load(&server.record()).unwrap().values().all(|history| history.open.is_empty());
         assert!(all_settled, "what was in flight is settled by what was found");
     }
+}
+
+#[test]
+fn large_objects_are_put_in_parts_and_verified_whole() {
+    let server = Server::start();
+    let recorded = write(&server, 30, "6MiB");
+    assert!(
+        recorded.puts > 0 && recorded.puts + recorded.deletes < 15,
+        "each takes four requests: {recorded}"
+    );
+    let verified = check(&server);
+    assert_eq!((verified.violations, verified.bytes), (0, verified.objects * (6 << 20)), "{verified}");
+    assert!(verified.objects > 0);
 }
 
 #[test]

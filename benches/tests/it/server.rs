@@ -24,6 +24,8 @@ pub struct Faults {
 
 pub struct Server {
     pub objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Parts of uploads by key and number.
+    parts: Mutex<BTreeMap<(String, u32), Vec<u8>>>,
     pub faults: Faults,
     requests: AtomicU64,
     authority: String,
@@ -54,8 +56,8 @@ impl Server {
         );
         std::fs::write(folder.path().join("ready.json"), ready).unwrap();
         let faults = Faults { leave_after: AtomicU64::new(u64::MAX), ..Faults::default() };
-        let (objects, requests) = (Mutex::default(), AtomicU64::new(0));
-        let server = Arc::new(Self { objects, faults, requests, authority, folder });
+        let (objects, parts, requests) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        let server = Arc::new(Self { objects, parts, faults, requests, authority, folder });
         let accepting = Arc::clone(&server);
         // Detached: it ends with the test process.
         std::thread::spawn(move || {
@@ -125,6 +127,9 @@ impl Server {
         let Some(key) = request.path.strip_prefix("/bucket/") else {
             return if request.method == "GET" { self.list(&request.query) } else { answer(200, "", b"") };
         };
+        if request.query.contains("upload") {
+            return self.upload(key, request);
+        }
         let mut objects = self.objects.lock().unwrap();
         match request.method.as_str() {
             "PUT" if self.faults.refuse_puts.load(Ordering::SeqCst) => {
@@ -146,6 +151,34 @@ impl Server {
                 Some(body) => get(body, request.headers.get("range"), number.is_multiple_of(2)),
             },
         }
+    }
+
+    /// The three requests of a multipart upload; there is one upload for each key.
+    fn upload(&self, key: &str, request: &Request) -> Vec<u8> {
+        let mut parts = self.parts.lock().unwrap();
+        if request.query == "uploads=" {
+            return answer(
+                200,
+                "",
+                b"<InitiateMultipartUploadResult><UploadId>u/1</UploadId></InitiateMultipartUploadResult>",
+            );
+        }
+        assert!(request.query.ends_with("uploadId=u%2F1"));
+        if let Some(number) = request.query.strip_prefix("partNumber=") {
+            let number = number.split('&').next().unwrap().parse().unwrap();
+            parts.insert((key.to_owned(), number), request.body.clone());
+            return answer(200, &format!("ETag: \"{number}\"\r\n"), b"");
+        }
+        let named = String::from_utf8(request.body.clone()).unwrap();
+        let mut whole = Vec::new();
+        for (number, part) in
+            (1..).map_while(|number| Some((number, parts.remove(&(key.to_owned(), number))?)))
+        {
+            assert!(named.contains(&format!("<PartNumber>{number}</PartNumber><ETag>\"{number}\"</ETag>")));
+            whole.extend(part);
+        }
+        self.objects.lock().unwrap().insert(key.to_owned(), whole);
+        answer(200, "", b"<CompleteMultipartUploadResult></CompleteMultipartUploadResult>")
     }
 
     /// Pages of at most 7 keys; the token is the last key.

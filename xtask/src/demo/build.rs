@@ -4,17 +4,22 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::options::Options;
 use crate::run::{Result, cargo, output};
 
-/// Builds one of our binaries and returns its path.
+/// Builds one of our binaries, unless told where it is, and returns its path.
 ///
 /// `--workspace` keeps the set of features the same as for the tests; without it cargo would build
 /// most dependencies a second time.
-pub fn build(name: &str, debug: bool) -> Result<PathBuf> {
+pub fn build(name: &str, options: &Options) -> Result<PathBuf> {
+    if let Some(folder) = &options.bin_dir {
+        let path = folder.join(name);
+        return if path.is_file() { Ok(path) } else { Err(format!("there is no {}", path.display())) };
+    }
     let mut command = cargo();
     command.args(["build", "--workspace", "--locked", "--quiet", "--bin", name]);
     command.arg("--message-format=json-render-diagnostics").stderr(std::process::Stdio::inherit());
-    if !debug {
+    if !options.debug {
         command.arg("--release");
     }
     executable(&output(&mut command)?, name).ok_or_else(|| format!("cargo built no {name}"))

@@ -30,11 +30,11 @@ const DROP_EVERY: u32 = 4;
 pub fn kill_loop(args: &[String]) -> Result<()> {
     let options = Options::read(
         args,
-        &["--rounds", "--small", "--release", "--debug", "--keep", "--data-dir", "--seed"],
+        &["--rounds", "--small", "--release", "--debug", "--bin-dir", "--keep", "--data-dir", "--seed"],
     )?;
     let rounds = options.rounds.unwrap_or(if options.small { ROUNDS_SMALL } else { ROUNDS });
     let mut story = Story::begin(&format!("kill -9, {rounds} rounds, --seed {}", options.seed));
-    let (gateway, s3load) = programs(&mut story, options.debug)?;
+    let (gateway, s3load) = programs(&mut story, &options)?;
     let work = Work::new("kill-loop", options.keep)?;
     let data = options.data_dir.clone().unwrap_or_else(|| work.path.join("data"));
     // Segments are sealed early, so that kills also hit sealing, dispersal and deals.
@@ -70,11 +70,11 @@ pub fn kill_loop(args: &[String]) -> Result<()> {
 }
 
 /// Builds the gateway and the load tool.
-pub fn programs(story: &mut Story, debug: bool) -> Result<(PathBuf, PathBuf)> {
+pub fn programs(story: &mut Story, options: &Options) -> Result<(PathBuf, PathBuf)> {
     let (mut gateway, mut s3load) = (PathBuf::new(), PathBuf::new());
     story.step("build cess-gateway and s3load", || {
-        gateway = build("cess-gateway", debug)?;
-        s3load = build("s3load", debug)?;
+        gateway = build("cess-gateway", options)?;
+        s3load = build("s3load", options)?;
         load::check(&s3load)?;
         Ok(gateway.display().to_string())
     })?;

@@ -13,6 +13,8 @@ pub struct Options {
     pub small: bool,
     /// Programs with debug assertions, faster to build and slower to run.
     pub debug: bool,
+    /// Where programs are that were built before; nothing is built then.
+    pub bin_dir: Option<PathBuf>,
     /// Leave all files where they are.
     pub keep: bool,
     /// The gateway's data directory, when it should not be a temporary one.
@@ -29,6 +31,7 @@ impl Options {
         let mut options = Self {
             small: false,
             debug: false,
+            bin_dir: None,
             keep: false,
             data_dir: None,
             rounds: None,
@@ -44,6 +47,7 @@ impl Options {
                 "--small" => options.small = true,
                 "--debug" => options.debug = true,
                 "--keep" => options.keep = true,
+                "--bin-dir" => options.bin_dir = Some(value()?.into()),
                 "--data-dir" => options.data_dir = Some(value()?.into()),
                 "--rounds" => options.rounds = Some(number(value()?)?),
                 "--seed" => options.seed = number(value()?)?,

@@ -26,11 +26,14 @@ struct Site {
 
 /// See `cargo xtask help`.
 pub fn power_cut(args: &[String]) -> Result<()> {
-    let options = Options::read(args, &["--rounds", "--small", "--release", "--debug", "--keep", "--seed"])?;
+    let options = Options::read(
+        args,
+        &["--rounds", "--small", "--release", "--debug", "--bin-dir", "--keep", "--seed"],
+    )?;
     image::check()?;
     let rounds = options.rounds.unwrap_or(if options.small { ROUNDS_SMALL } else { ROUNDS });
     let mut story = Story::begin(&format!("power cuts, {rounds} rounds, --seed {}", options.seed));
-    let (gateway, s3load) = programs(&mut story, options.debug)?;
+    let (gateway, s3load) = programs(&mut story, &options)?;
     let work = Work::new("power-cut", options.keep)?;
     let mut sites = Vec::new();
     for kind in [Kind::Ext4, Kind::Xfs] {

@@ -24,13 +24,13 @@ const FLUSH_MAX: &str = "1800";
 
 /// See `cargo xtask help`.
 pub fn demo(args: &[String]) -> Result<()> {
-    let known = ["--small", "--release", "--debug", "--keep", "--data-dir", "--seed"];
+    let known = ["--small", "--release", "--debug", "--bin-dir", "--keep", "--data-dir", "--seed"];
     let options = Options::read(args, &known)?;
     let mut story = Story::begin("cess-gateway demo: aws cli, a chain, 14 miners, 8 of them stopped");
     let mut program = PathBuf::new();
     story.step("find the aws cli, build cess-gateway", || {
         let version = aws::version()?;
-        program = build("cess-gateway", options.debug)?;
+        program = build("cess-gateway", &options)?;
         Ok(format!("{version}, {}", program.display()))
     })?;
     let work = Work::new("demo", options.keep)?;
