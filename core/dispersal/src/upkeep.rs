@@ -79,7 +79,8 @@ impl Upkeep {
         let some = rows::deals(&shared.ports.db.snapshot(), after, COMPARE_MAX)?;
         self.cursor = some.last().map(|(fid, _)| *fid);
         touched.extend(some.into_iter().map(|(fid, _)| fid));
-        for fid in touched {
+        // A dead deal may be gone from the chain already; it is about to go here.
+        for fid in touched.into_iter().filter(|fid| !self.dead.contains_key(fid)).collect::<Vec<_>>() {
             self.compare(shared, fid).await?;
         }
         Ok(())
@@ -131,6 +132,7 @@ impl Upkeep {
         for fid in due.into_iter().take(COLLECT_MAX) {
             collect_one(shared, fid).await?;
             self.dead.remove(&fid);
+            self.missing.remove(&fid);
         }
         Ok(())
     }

@@ -6,7 +6,6 @@
 
 mod chain_faults;
 mod collect;
-mod kill;
 mod restore;
 mod smooth;
 mod world;
