@@ -144,6 +144,7 @@ impl World {
         }
     }
 
+    #[allow(dead_code, reason = "the loop of kills and power cuts comes back once it passes")]
     /// The same network, with what a power cut now might leave of the disk.
     pub fn power_cut(&self, seed: u64) -> Self {
         Self { disk: self.disk.power_cut(seed), catalog: self.catalog.power_cut(seed), ..self.elsewhere() }
