@@ -156,7 +156,7 @@ impl Carrier {
             // It must not be repeated once the chain has the deal.
             declaring.clear();
         }
-        if !deal.has_orphan() {
+        if !deal.has_orphan() && !deal.has_late() {
             self.shared.board.goes_on(Who::Spare(self.fid));
         }
         for effect in effects {
@@ -260,20 +260,24 @@ impl Carrier {
 
     fn find_spare(&self, deal: &Deal) -> BoxFuture<'static, Result<Happened, DispersalError>> {
         let (shared, fid, segments) = (Arc::clone(&self.shared), self.fid, self.segments.len());
-        let (holders, failed) = (deal.holders(), deal.failed().to_vec());
+        let holders = deal.holders();
+        let fresh: Vec<AccountId> = holders.iter().chain(deal.failed()).copied().collect();
+        let is_orphan = deal.has_orphan();
         Box::pin(async move {
             let who = Who::Spare(fid);
-            let fresh: Vec<AccountId> = holders.iter().chain(&failed).copied().collect();
             let found = shared.healthy_miners(fid, segments, &holders, 1).await;
             let reason = match found {
                 Ok(candidates) => {
-                    // One that failed before may have come back; better than none.
-                    let picked = pick::pick(fid, &candidates, &fresh, 1).pop();
-                    if let Some(miner) = picked.or_else(|| pick::pick(fid, &candidates, &holders, 1).pop()) {
-                        shared.board.goes_on(who);
+                    // For a column that nobody holds, one that failed before is better than none.
+                    let again = || pick::pick(fid, &candidates, &holders, 1).pop().filter(|_| is_orphan);
+                    if let Some(miner) = pick::pick(fid, &candidates, &fresh, 1).pop().or_else(again) {
                         return Ok(Happened::Event(Event::Spare(miner)));
                     }
-                    "a column of a deal needs another miner and none is free".to_owned()
+                    if is_orphan {
+                        "a column of a deal needs another miner and none is free".to_owned()
+                    } else {
+                        "a miner does not report its column of a deal, and no other miner is free".to_owned()
+                    }
                 }
                 Err(error) => format!("looking for another miner: {error}"),
             };

@@ -10,7 +10,8 @@
 //!               [deal on chain]              -> Open
 //!               [neither, and none can come] -> Declaring -> Open
 //!   Open: each column  Wanted -> Sending -> Sent -> Reported
-//!         a failed send, or a report that does not come, gives the column to a spare miner
+//!         a failed send gives the column to a spare miner; a report that does not come gives it to
+//!         one that has not failed yet, if there is one
 //!         the deal is no longer on chain (its territory expired) -> Gone
 //!   12 x Sent     = dispersed
 //!   file on chain = Active = finalized
@@ -24,10 +25,11 @@ use std::time::Duration;
 use gw_types::ports::{FileState, MinerAddr};
 use gw_types::{AccountId, FRAGMENTS, FragmentIndex};
 
-/// How long after its send, and how many finalized blocks, a miner may take to report before its
-/// column is given to another as well. A dev chain reports within a second; a real miner sends
-/// `transfer_report` in the next blocks, so ten blocks of six seconds are patient. Both must have
-/// passed, so that a chain that stands still costs no miner its column.
+/// How long after its send, and how many finalized blocks, a miner may take to report before another
+/// one is looked for. A dev chain reports within a second; a real miner sends `transfer_report` in the
+/// next blocks, so ten blocks of six seconds are patient. Both must have passed, so that a chain that
+/// stands still costs no miner its column; the patience doubles with each miner that a column had, so
+/// that a network which does not report is not flooded.
 pub const REPORT_PATIENCE: Duration = Duration::from_secs(60);
 /// See [`REPORT_PATIENCE`].
 pub const REPORT_BLOCKS: u32 = 10;
@@ -107,8 +109,10 @@ pub struct Deal {
     columns: Vec<Column>,
     /// For each column the first that has the same fragments.
     twins: [u8; FRAGMENTS],
-    /// Miners that failed us in this deal: asked again only when nobody else is free.
+    /// Miners that failed us in this deal: asked again only for columns that nobody holds.
     failed: Vec<AccountId>,
+    /// How often each column was taken from a miner that did not report.
+    taken_away: [u32; FRAGMENTS],
     is_dispersed: bool,
     is_finding: bool,
     absent_since: Option<Duration>,
@@ -124,6 +128,7 @@ impl Deal {
             columns: miners.into_iter().map(Column::Wanted).collect(),
             twins,
             failed: Vec::new(),
+            taken_away: [0; FRAGMENTS],
             is_dispersed: false,
             is_finding: false,
             absent_since: None,
@@ -147,6 +152,10 @@ impl Deal {
     /// Whether a column has no miner.
     pub fn has_orphan(&self) -> bool {
         self.columns.contains(&Column::Orphan)
+    }
+    /// Whether a column has a miner that does not report.
+    pub fn has_late(&self) -> bool {
+        FragmentIndex::all().any(|index| self.is_late(index))
     }
     /// For progress.
     pub fn phase(&self) -> &'static str {
@@ -251,7 +260,7 @@ impl Deal {
     }
 
     fn find_spare(&mut self) -> Option<Effect> {
-        let is_wanted = self.phase == Phase::Open && self.has_orphan();
+        let is_wanted = self.phase == Phase::Open && (self.has_orphan() || self.has_late());
         (is_wanted && !std::mem::replace(&mut self.is_finding, true)).then_some(Effect::FindSpare)
     }
 
@@ -313,32 +322,35 @@ impl Deal {
         self.is_finding = false;
         let holds = self.columns.iter().any(|column| column.miner() == Some(miner.account));
         let orphan = FragmentIndex::all().find(|index| self.columns[index.get()] == Column::Orphan);
+        let late = FragmentIndex::all().find(|index| self.is_late(*index));
+        let late = late.filter(|_| !self.failed.contains(&miner.account));
         let mut effects = Vec::new();
-        if let (false, Some(index)) = (holds, orphan) {
+        if let (false, Some(index)) = (holds, orphan.or(late)) {
+            if let Some(before) = self.columns[index.get()].miner() {
+                self.fail(before);
+                self.taken_away[index.get()] += 1;
+            }
             self.columns[index.get()] = Column::Sending(miner.clone());
             effects.push(Effect::Send(index, miner));
+            effects.extend(self.find_spare());
         }
-        effects.extend(self.find_spare());
         effects
+    }
+
+    fn is_late(&self, index: FragmentIndex) -> bool {
+        let patience = REPORT_PATIENCE * (1 << self.taken_away[index.get()].min(6));
+        match &self.columns[index.get()] {
+            Column::Sent(_, since, sent_at) => {
+                self.now.saturating_sub(*since) >= patience
+                    && self.block.saturating_sub(*sent_at) >= REPORT_BLOCKS
+            }
+            _ => false,
+        }
     }
 
     fn tick(&mut self, now: Duration, block: u32) -> Vec<Effect> {
         self.now = self.now.max(now);
         self.block = self.block.max(block);
-        if self.phase != Phase::Open {
-            return Vec::new();
-        }
-        let mut late = Vec::new();
-        for column in &mut self.columns {
-            if let Column::Sent(miner, since, sent_at) = column
-                && self.now.saturating_sub(*since) >= REPORT_PATIENCE
-                && self.block.saturating_sub(*sent_at) >= REPORT_BLOCKS
-            {
-                late.push(miner.account);
-                *column = Column::Orphan;
-            }
-        }
-        late.into_iter().for_each(|miner| self.fail(miner));
         self.find_spare().into_iter().collect()
     }
 }

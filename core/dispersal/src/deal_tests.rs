@@ -94,7 +94,8 @@ fn a_failed_column_goes_to_a_spare_and_never_to_a_holder() {
     let mut deal = declared(DIFFERENT);
     assert_eq!(deal.apply(Event::SendFailed(index(3), miner(3).account)), [Effect::FindSpare]);
     assert!(deal.apply(Event::SendFailed(index(4), miner(4).account)).is_empty(), "one search at a time");
-    assert_eq!(deal.apply(Event::Spare(miner(5))), [Effect::FindSpare]);
+    assert!(deal.apply(Event::Spare(miner(5))).is_empty(), "the next tick looks again");
+    assert_eq!(deal.apply(Event::Tick(Duration::from_secs(3), 1)), [Effect::FindSpare]);
     assert_eq!(deal.apply(Event::Spare(miner(20))), [Effect::Send(index(3), miner(20)), Effect::FindSpare]);
     assert!(deal.apply(Event::NoSpare).is_empty());
     assert_eq!(deal.apply(Event::Tick(Duration::from_secs(6), 1)), [Effect::FindSpare]);
@@ -106,11 +107,17 @@ fn a_failed_column_goes_to_a_spare_and_never_to_a_holder() {
 fn a_report_that_does_not_come_gives_the_column_away_but_not_while_the_chain_stands_still() {
     let mut deal = declared(DIFFERENT);
     deal.apply(sent(7, 7));
+    assert!(deal.clone().apply(Event::Tick(REPORT_PATIENCE * 100, REPORT_BLOCKS - 1)).is_empty());
     assert!(deal.apply(Event::Tick(REPORT_PATIENCE / 2, REPORT_BLOCKS)).is_empty());
-    assert_eq!(deal.clone().apply(Event::Tick(REPORT_PATIENCE, REPORT_BLOCKS)), [Effect::FindSpare]);
-    let mut still = declared(DIFFERENT);
-    still.apply(sent(7, 7));
-    assert!(still.apply(Event::Tick(REPORT_PATIENCE * 100, REPORT_BLOCKS - 1)).is_empty());
+    assert_eq!(deal.apply(Event::Tick(REPORT_PATIENCE, REPORT_BLOCKS)), [Effect::FindSpare]);
+    assert_eq!(deal.held(), 1, "it is held all the same");
+    assert_eq!(deal.apply(Event::Spare(miner(20))), [Effect::Send(index(7), miner(20))]);
+    deal.apply(sent(7, 20));
+    // The next one has twice the time, and the column does not go back to one that failed.
+    assert!(deal.apply(Event::Tick(REPORT_PATIENCE * 2, REPORT_BLOCKS * 2)).is_empty());
+    assert_eq!(deal.apply(Event::Tick(REPORT_PATIENCE * 3, REPORT_BLOCKS * 3)), [Effect::FindSpare]);
+    assert!(deal.apply(Event::Spare(miner(7))).is_empty());
+    assert_eq!(deal.held(), 1);
 }
 
 #[test]

@@ -83,13 +83,25 @@ struct State {
     finality: Duration,
     away: bool,
     faults: BTreeMap<CallKind, VecDeque<ChainFault>>,
+    /// Blocks within which a call must be executed after it was handed over.
+    mortality: u32,
     /// By the time at which they are final, then in order.
-    pool: BTreeMap<(Duration, u64), (AccountId, Call)>,
-    verdicts: BTreeMap<u64, Result<Receipt, Refusal>>,
+    pool: BTreeMap<(Duration, u64), Pooled>,
+    /// `None`: it lapsed.
+    verdicts: BTreeMap<u64, Option<Result<Receipt, Refusal>>>,
     /// Calls that somebody waits for.
     watched: BTreeSet<u64>,
     calls: u64,
     listeners: Vec<mpsc::Sender<ChainEvent>>,
+}
+
+/// A call that was handed over and is not executed yet.
+#[derive(Debug)]
+struct Pooled {
+    account: AccountId,
+    call: Call,
+    /// The last block in which it may be executed.
+    lapses: u32,
 }
 
 impl ModelChain {
@@ -99,6 +111,7 @@ impl ModelChain {
             ledger: Ledger::new(30_000_000_000_000_000_000),
             extra_blocks: 0,
             finality: Duration::ZERO,
+            mortality: 256,
             away: false,
             faults: BTreeMap::new(),
             pool: BTreeMap::new(),
@@ -148,6 +161,11 @@ impl ModelChain {
     /// How long a call takes to be final.
     pub fn set_finality(&self, finality: Duration) {
         self.inner.state.lock().finality = finality;
+    }
+    /// Within how many blocks a call must be executed, or never; 256 at first. A call that lapses while
+    /// somebody waits for it has an unknown outcome.
+    pub fn set_mortality(&self, blocks: u32) {
+        self.inner.state.lock().mortality = blocks;
     }
     /// Nobody reaches the chain, or everybody does again. Calls in its pool go on.
     pub fn set_away(&self, away: bool) {
@@ -208,7 +226,13 @@ impl Inner {
             if entry.key().0 > now {
                 break;
             }
-            let ((_, number), (account, call)) = entry.remove_entry();
+            let ((_, number), Pooled { account, call, lapses }) = entry.remove_entry();
+            if self.height(&state) >= lapses {
+                if state.watched.remove(&number) {
+                    state.verdicts.insert(number, None);
+                }
+                continue;
+            }
             state.extra_blocks += 1;
             let height = self.height(&state);
             state.ledger.tick(height);
@@ -217,7 +241,7 @@ impl Inner {
             if state.watched.remove(&number) {
                 let receipt = Receipt { block: height, block_hash: block_hash(height), fee: FEE };
                 let verdict = executed.as_ref().map(|_| receipt).map_err(Clone::clone);
-                state.verdicts.insert(number, verdict);
+                state.verdicts.insert(number, Some(verdict));
             }
             let mut events = executed.unwrap_or_default();
             events.push(ChainEvent::Block(self.head(&state)));
@@ -301,7 +325,9 @@ impl Client {
         }
         let verdict = state.verdicts.remove(&waiting.number);
         drop(state);
-        let verdict = verdict.expect("a call that is due has been executed");
+        let Some(verdict) = verdict.expect("a call that is due has been judged") else {
+            return Err(lost("it was not final within its mortality"));
+        };
         waiting.is_known = true;
         verdict.map_err(|refusal| {
             let kind = if refusal.is_full { PortErrorKind::Full } else { PortErrorKind::Refused };
@@ -319,10 +345,13 @@ impl Client {
         let fault = state.faults.get_mut(&call.kind()).and_then(VecDeque::pop_front);
         let finality = state.finality;
         let now = self.chain.clock.elapsed();
+        let lapses = self.chain.height(&state).saturating_add(state.mortality);
         let mut pooled = |delay: Duration| {
             state.calls += 1;
             let number = state.calls;
-            state.pool.insert((now + delay, number), (self.account, call.clone()));
+            state
+                .pool
+                .insert((now + delay, number), Pooled { account: self.account, call: call.clone(), lapses });
             number
         };
         match fault {

@@ -318,8 +318,20 @@ impl MemFile {
 fn apply(bytes: &mut Vec<u8>, change: &Unsynced) {
     match change {
         Unsynced::Write(offset, written) => put(bytes, *offset as usize, written),
-        Unsynced::SetLen(len) => bytes.resize(*len as usize, 0),
+        Unsynced::SetLen(len) => set_len(bytes, *len as usize),
     }
+}
+
+/// As `Vec::resize` with zeros. A fresh vector of zeros costs nothing until it is touched, and segment
+/// files are 32 MiB of nearly nothing.
+fn set_len(bytes: &mut Vec<u8>, len: usize) {
+    if len <= bytes.len() {
+        bytes.truncate(len);
+        return;
+    }
+    let mut longer = vec![0; len];
+    longer[..bytes.len()].copy_from_slice(bytes);
+    *bytes = longer;
 }
 
 fn put(bytes: &mut Vec<u8>, offset: usize, written: &[u8]) {

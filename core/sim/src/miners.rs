@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use gw_codec::hash::{ZERO_FRAGMENT, fragment_hash};
+use gw_codec::hash::{ZERO_FRAGMENT, fragment_hash, is_zero};
 use gw_types::ports::{Clock, MinerAddr, MinerChain, MinerLatency, MinerStatus, Miners};
 use gw_types::{AccountId, FRAGMENT_BYTES, Fid, FragmentIndex, Hash32, PortError, PortErrorKind, PortResult};
 use parking_lot::{Mutex, MutexGuard};
@@ -196,8 +196,7 @@ impl Inner {
             return Err(PortError::definite(PortErrorKind::Full, "the miner is full"));
         }
         if is_new {
-            let len = body.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            miner.fragments.insert(fragment, Bytes::copy_from_slice(&body[..len]));
+            miner.fragments.insert(fragment, Bytes::copy_from_slice(without_zeros(body)));
         }
         miner.deals.entry(fid).or_default().insert(fragment);
         miner.counts.puts += 1;
@@ -262,6 +261,12 @@ impl Miner {
     }
 }
 
+/// Without the pages of zeros at its end.
+fn without_zeros(body: &[u8]) -> &[u8] {
+    let zeros: usize = body.rchunks(4096).take_while(|page| is_zero(page)).map(<[u8]>::len).sum();
+    &body[..body.len() - zeros]
+}
+
 fn unreachable_miner(addr: &MinerAddr) -> PortError {
     PortError::definite(PortErrorKind::Unavailable, format!("{} does not answer", addr.endpoint))
 }
@@ -309,8 +314,10 @@ impl Miners for ModelMiners {
             let stored = found.get(range.start as usize..).unwrap_or_default();
             let len = stored.len().min(bytes.len());
             bytes[..len].copy_from_slice(&stored[..len]);
-            if miner.fault.lies {
-                bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+            if miner.fault.lies
+                && let Some(byte) = bytes.last_mut()
+            {
+                *byte ^= 0x55;
             }
             miner.counts.gets += 1;
             miner.counts.get_bytes += bytes.len() as u64;

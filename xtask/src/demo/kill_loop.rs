@@ -22,6 +22,9 @@ const ROUNDS_SMALL: u32 = 3;
 const KILL_MS: (u64, u64) = (300, 3000);
 /// The moment of a second kill, after the process began to open.
 const KILL_OPENING_MS: (u64, u64) = (5, 400);
+/// Segments are sealed this early, in milliseconds, so that kills and cuts also hit sealing, dispersal
+/// and deals.
+pub const SEAL_AGE_MS: &str = "4000";
 /// One round in this many is killed twice; one in this many drops local copies before reading.
 const KILL_TWICE_EVERY: u64 = 3;
 const DROP_EVERY: u32 = 4;
@@ -37,9 +40,7 @@ pub fn kill_loop(args: &[String]) -> Result<()> {
     let (gateway, s3load) = programs(&mut story, &options)?;
     let work = Work::new("kill-loop", options.keep)?;
     let data = options.data_dir.clone().unwrap_or_else(|| work.path.join("data"));
-    // Segments are sealed early, so that kills also hit sealing, dispersal and deals.
-    let seal_age = if options.small { "3600000" } else { "5000" };
-    let mut stack = Stack::new(&gateway, &data, &work.path).with_flags(&["--seal-age-ms", seal_age]);
+    let mut stack = Stack::new(&gateway, &data, &work.path).with_flags(&["--seal-age-ms", SEAL_AGE_MS]);
     let load = Load::new(&s3load, stack.ready_file(), &work.path.join("record"));
     let mut chance = Chance::new(options.seed);
     story.step("start the whole stack", || {
@@ -60,6 +61,9 @@ pub fn kill_loop(args: &[String]) -> Result<()> {
     if puts == 0 {
         return Err("no PUT was acknowledged in any round, so nothing was tried".to_owned());
     }
+    story.step("flush --level finalized, cache drop, compare with what the miners hold", || {
+        compare_dispersed(&stack, &load)
+    })?;
     story.step("stop as an operator would, start, compare", || {
         stack.stop()?;
         stack.start()?;
@@ -96,6 +100,18 @@ pub fn load_for_a_while(load: &Load, chance: &mut Chance) -> Result<Running> {
         return Err(format!("the load ended before the gateway did: {acknowledged}"));
     }
     Ok(running)
+}
+
+/// Deals that were cut short must have been taken up again, or this never ends well.
+pub fn compare_dispersed(stack: &Stack, load: &Load) -> Result<String> {
+    stack.ask(&["flush", "--level", "finalized", "--timeout", "600"])?;
+    let dropped = stack.ask(&["cache", "drop"])?;
+    let evicted = &dropped["segments_evicted"];
+    let active = &stack.ask(&["status"])?["dispersal"]["deals_active"];
+    Ok(format!(
+        "{active} deals became Active since the last start, {evicted} segments evicted\n               {}",
+        load.verify()?
+    ))
 }
 
 fn open_again(stack: &mut Stack, chance: &mut Chance) -> Result<String> {

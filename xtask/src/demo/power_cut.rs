@@ -6,7 +6,7 @@
 //! process. What comes back must hold every acknowledged object, over all cuts.
 
 use super::image::{self, Image, Kind};
-use super::kill_loop::{load_for_a_while, programs};
+use super::kill_loop::{SEAL_AGE_MS, compare_dispersed, load_for_a_while, programs};
 use super::load::{Acknowledged, Load};
 use super::options::{Chance, Options, Work};
 use super::stack::Stack;
@@ -41,7 +41,8 @@ pub fn power_cut(args: &[String]) -> Result<()> {
             let folder = work.path.join(kind.name().to_owned() + "-outside");
             std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
             let image = Image::make(kind, &work.path)?;
-            let mut stack = Stack::new(&gateway, &image.point().join("data"), &folder);
+            let mut stack = Stack::new(&gateway, &image.point().join("data"), &folder)
+                .with_flags(&["--seal-age-ms", SEAL_AGE_MS]);
             let load = Load::new(&s3load, stack.ready_file(), &folder.join("record"));
             let (_, waited) = stack.start()?;
             sites.push(Site { stack, load, image });
@@ -69,6 +70,11 @@ pub fn power_cut(args: &[String]) -> Result<()> {
     }
     if puts == 0 {
         return Err("no PUT was acknowledged in any round, so nothing was tried".to_owned());
+    }
+    for site in &sites {
+        let title = "flush --level finalized, cache drop, compare with what the miners hold";
+        let kind = site.image.kind().name();
+        story.step(&format!("{kind}: {title}"), || compare_dispersed(&site.stack, &site.load))?;
     }
     story.step("stop both stacks", || {
         sites.iter_mut().try_for_each(|site| site.stack.stop().map(|_| ()))?;

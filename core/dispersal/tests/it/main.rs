@@ -6,6 +6,7 @@
 
 mod chain_faults;
 mod collect;
+mod kill;
 mod restore;
 mod smooth;
 mod world;

@@ -113,7 +113,9 @@ impl World {
         let keys: Arc<dyn Keys> = Arc::new(RootKeys::new(root, shared).with_entropy(Arc::new(entropy)));
         let bucket = keys.new_bucket_key().await.unwrap();
         let mut config = DispersalConfig::new(territory());
-        config.lapse_blocks = 10;
+        // Every call makes a block here, so blocks go by quickly.
+        chain.set_mortality(64);
+        config.lapse_blocks = 64;
         Self {
             clock,
             chain,
@@ -144,7 +146,6 @@ impl World {
         }
     }
 
-    #[allow(dead_code, reason = "the loop of kills and power cuts comes back once it passes")]
     /// The same network, with what a power cut now might leave of the disk.
     pub fn power_cut(&self, seed: u64) -> Self {
         Self { disk: self.disk.power_cut(seed), catalog: self.catalog.power_cut(seed), ..self.elsewhere() }

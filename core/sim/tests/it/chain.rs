@@ -204,3 +204,19 @@ async fn a_chain_that_goes_away_under_a_call_leaves_its_outcome_unknown() {
     chain.set_away(false);
     assert_eq!(chain.declarations()[&spec(1).fid], 1);
 }
+
+#[tokio::test]
+async fn a_call_lapses_with_its_mortality() {
+    let clock = SimClock::default();
+    let (chain, owner) = ready(&clock).await;
+    chain.set_mortality(10);
+    chain.fail_next(CallKind::Declare, ChainFault::LostLands(Duration::from_secs(60)));
+    owner.declare(&spec(1)).await.unwrap_err();
+    clock.advance(Duration::from_secs(60));
+    assert!(chain.declarations().is_empty(), "ten blocks of six seconds have passed");
+    chain.set_finality(Duration::from_secs(70));
+    let declared = spec(2);
+    let result = clock.run_until(owner.declare(&declared)).await;
+    assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown);
+    assert!(chain.declarations().is_empty());
+}
