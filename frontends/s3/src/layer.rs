@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SERVER, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SERVER, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use s3s::Body;
@@ -62,6 +62,10 @@ impl RequestIds {
 
 impl Layer {
     /// Answers a request. Never fails: every error is an answer.
+    ///
+    /// A client that waits for `100 Continue` and gets its answer instead must not use the connection
+    /// again (RFC 9110 10.1.1 lets us close it). botocore 1.43 would take the next answer on it for
+    /// the rest of this one, and wait for a minute; it does this after each empty object.
     pub(crate) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -77,20 +81,24 @@ impl Layer {
         let request_id = trail.request_id.clone();
         let names = Names { resource: &path, request_id: &request_id, host_id: &self.ids.host };
         let head_only = parts.method == Method::HEAD;
+        let waits = waits_to_be_asked(&parts);
+        let is_http1 = parts.version < Version::HTTP_2;
         let regions = Regions(&self.config.regions);
-        let response = match guard::examine(&parts, &regions, &self.config.limits) {
+        let mut response = match guard::examine(&parts, &regions, &self.config.limits) {
             Err(refusal) => {
-                drop(self.intake(body, None, watch, waits_to_be_asked(&parts)));
+                drop(self.intake(body, None, Arc::clone(&watch), waits));
                 refusal.answer()
             }
             Ok(examined) => {
-                let waits = waits_to_be_asked(&parts);
                 parts.extensions.insert(note);
                 parts.extensions.insert(Arc::clone(&watch));
-                let body = self.intake(body, examined.framing, watch, waits);
+                let body = self.intake(body, examined.framing, Arc::clone(&watch), waits);
                 self.dispatch(Request::from_parts(parts, body), &names).await
             }
         };
+        if waits && is_http1 && watch.bytes() == 0 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(self.finish(response, &names, trail, busy, head_only))
     }
 

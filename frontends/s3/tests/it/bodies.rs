@@ -283,6 +283,30 @@ async fn a_refusal_comes_before_the_body_is_asked_for() {
     }
 }
 
+/// botocore would wait for a minute on the connection's next request.
+#[tokio::test]
+async fn a_connection_ends_with_an_answer_that_came_instead_of_100_continue() {
+    let gateway = Gateway::start().await;
+    let keeps = |body: &'static [u8]| {
+        let put = gateway.wire("PUT", "/bucket/k").header("expect", "100-continue").body(body);
+        let bytes = put.with(|wire| wire.payload = Payload::Unsigned).bytes();
+        String::from_utf8(bytes).unwrap().replace("connection: close\r\n", "")
+    };
+    let mut socket = TcpStream::connect(gateway.addr).await.unwrap();
+    socket.write_all(keeps(b"").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close\r\n"), "{answer}");
+    // Where it was asked for its body, the connection stays.
+    let mut socket = TcpStream::connect(gateway.addr).await.unwrap();
+    let two = keeps(b"hello") + &keeps(b"");
+    socket.write_all(two.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    socket.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+    assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+}
+
 #[tokio::test]
 async fn the_sdk_streams_with_trailers() {
     use aws_sdk_s3::types::ChecksumAlgorithm;
