@@ -19,6 +19,17 @@ pub enum DataError {
         /// What was asked for.
         wanted_bytes: u64,
     },
+    /// The rest of the territory is kept for the log and for compaction: 507. Nothing was kept.
+    #[error(
+        "the territory is full: {wanted_bytes} bytes were to be stored, {left_bytes} may be, and the rest is kept for \
+         deleting and compacting; delete objects, or expand the territory"
+    )]
+    TerritoryFull {
+        /// What bodies may still take.
+        left_bytes: u64,
+        /// What was asked for.
+        wanted_bytes: u64,
+    },
     /// The local disk has no room (ENOSPC). Nothing was kept.
     #[error("the local disk is full: {0}")]
     DiskFull(#[source] PortError),

@@ -14,10 +14,13 @@
 //! changes; any eight of a stripe's twelve miners may fail a read in any way; everything that grows
 //! has a named maximum ([`DataConfig`]).
 //!
+//! What is alive in a sparse segment is copied into another and every map pointed there by one row
+//! ([`Data::live`], [`Data::compact`]); when and which segments, dispersal decides.
+//!
 //! Left out: a disk cache for remote frames (segment files of finalized segments stay until they are
-//! evicted and serve as one); compaction, which is dispersal's, over [`Data::copy_in`] and
-//! [`rows::MovedRow`].
+//! evicted and serve as one).
 
+mod compact;
 mod config;
 mod data;
 mod error;
@@ -30,6 +33,7 @@ mod segments;
 mod upkeep;
 mod write;
 
+pub use compact::{Compacted, Live, MapRows};
 pub use config::{DataConfig, DataPorts, DataStatus, ReadTotals, SegmentTotals};
 pub use data::{Data, LOCAL_STREAM};
 pub use error::DataError;
@@ -38,6 +42,5 @@ pub use locate::Located;
 pub use map::{DataMap, ENTRIES_INLINE_MAX, ExtentRef, MAP_ENTRIES_MAX, MapBody, MapEntry, Piece};
 pub use read::{BodyReader, Run, SealedRun, Span, plan};
 pub use rows::{LaneClass, SegmentState};
-pub use segments::SegmentFiles;
-pub use upkeep::StagedCopy;
+pub use segments::{RoomMark, SegmentFiles};
 pub use write::{BodyWriter, INLINE_MAX, StagedBody};

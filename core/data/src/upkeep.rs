@@ -7,7 +7,7 @@
 //! | rows helpers (`put_segment`, `put_deal`) | hashes, deals, Dispersed, Finalized: in commits of the caller |
 //! | [`Data::evict`] | Finalized: the local file may go |
 //! | [`Data::write_whole`] | log and checkpoint segments, which are sealed at once |
-//! | [`Data::copy_in`], [`Data::move_segment`], [`Data::discard`] | compaction, collection |
+//! | [`Data::live`], [`Data::compact`], [`Data::abandon`], [`Data::discard`] | compaction, collection |
 //!
 //! Staging discounts a segment when it is finalized or has no file here; it notices that when it would
 //! otherwise refuse, and in [`Data::status`].
@@ -161,8 +161,8 @@ impl Data {
         Ok(seq)
     }
 
-    /// Copies sealed bytes (at most a lease, 4 MiB) into the compaction lane of a stream, synced.
-    pub async fn copy_in(&self, stream: StreamId, sealed: Bytes) -> Result<StagedCopy, DataError> {
+    /// Copies sealed bytes (at most a lease, 4 MiB) into the compaction lane of a stream, not synced.
+    pub(crate) async fn stage_copy(&self, stream: StreamId, sealed: &[u8]) -> Result<StagedCopy, DataError> {
         if sealed.is_empty() || sealed.len() as u64 > LEASE_BYTES {
             return Err(DataError::Refused(format!("{} bytes are not copied at a time", sealed.len())));
         }
@@ -172,18 +172,23 @@ impl Data {
         self.shared.reserve(&mut reservation, u64::from(len))?;
         let lease = self.shared.lanes.lease(lane, len, true).await?;
         let gate = lease.gate().await;
-        lease.append(&gate, 0, &sealed)?;
+        lease.append(&gate, 0, sealed)?;
         drop(gate);
-        let place = lease.fix(len).await;
-        self.shared.ports.files.sync(place.segment).await?;
-        Ok(StagedCopy { shared: self.shared.clone(), lane, lease, place, reservation })
+        Ok(StagedCopy { shared: self.shared.clone(), lane, lease, len, reservation })
     }
 
     /// In a commit: from now on all that refers to `old` is read at its new places. `moved` covers
-    /// every byte that was alive in one snapshot taken after `old` was sealed.
-    pub fn move_segment(&self, txn: &mut Txn<'_>, old: SegmentSeq, moved: &MovedRow) -> Result<(), DbError> {
+    /// every byte that was alive in one snapshot taken after `old` was sealed. Only finalized segments
+    /// are moved: watermarks have passed everything that points at them, and would pass it unseen
+    /// otherwise.
+    pub(crate) fn move_segment(
+        &self,
+        txn: &mut Txn<'_>,
+        old: SegmentSeq,
+        moved: &MovedRow,
+    ) -> Result<(), DbError> {
         let mut row = must(txn, old)?;
-        if !matches!(row.state, SegmentState::Sealed | SegmentState::Dispersed | SegmentState::Finalized) {
+        if row.state != SegmentState::Finalized {
             return Err(inconsistent(format!("segment {old} is {:?} and cannot be moved", row.state)));
         }
         for guest in std::mem::take(&mut row.guests) {
@@ -195,6 +200,7 @@ impl Data {
         add_guest(txn, old, moved)?;
         rows::put_moved(txn, old, moved);
         row.state = SegmentState::Moved;
+        row.local = false;
         rows::put_segment(txn, old, &row)
     }
 
@@ -364,28 +370,29 @@ impl Shared {
     }
 }
 
-/// Sealed bytes copied to their new place, not yet in any commit. Dropping it gives the room back.
+/// Sealed bytes copied to a new place, not yet in any commit. Dropping it gives the room back. Until it
+/// is fixed a seal may move it, so that nobody waits for a compaction that waits for miners.
 #[derive(Debug)]
-pub struct StagedCopy {
+pub(crate) struct StagedCopy {
     shared: Arc<Shared>,
     lane: LaneKey,
     lease: Arc<Lease>,
-    place: Place,
+    len: u32,
     reservation: Reservation,
 }
 
 impl StagedCopy {
-    /// Segment and offset.
-    pub fn place(&self) -> (SegmentSeq, u32) {
-        (self.place.segment, self.place.start)
+    /// From now on it stays where it is; its segment must be synced before it is attached.
+    pub(crate) async fn fix(&self) -> Place {
+        self.lease.fix(self.len).await
     }
 
     /// Makes the bytes part of the commit, which also writes where they were moved from. Their live
     /// bytes go on being counted by the old segment.
-    pub fn attach(self, txn: &mut Txn<'_>) -> Result<(), DbError> {
-        fill(&self.shared, txn, self.lane, &[(self.place, 0)])?;
+    pub(crate) fn attach(self, txn: &mut Txn<'_>, place: Place) -> Result<(), DbError> {
+        fill(&self.shared, txn, self.lane, &[(place, 0)])?;
         self.lease.park(txn.lsn(), txn.now());
-        self.reservation.pass_on(u64::from(self.place.len));
+        self.reservation.pass_on(u64::from(place.len));
         Ok(())
     }
 }

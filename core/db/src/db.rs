@@ -106,6 +106,13 @@ impl Db {
         }
     }
 
+    /// Whether rows that wait for a checkpoint are near the limit at which commits are refused: whoever
+    /// holds a snapshot for long should let it go.
+    pub fn is_pressed(&self) -> bool {
+        let shared = &self.shared;
+        shared.overlay.bytes() >= shared.config.overlay_bytes_max.saturating_mul(3) / 2
+    }
+
     /// Figures of this moment.
     pub fn stats(&self) -> DbStats {
         let shared = &self.shared;

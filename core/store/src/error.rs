@@ -68,7 +68,8 @@ pub enum StoreErrorKind {
     StagingFull,
     /// Too much is waiting for the journal; asking again later helps (503 SlowDown; EAGAIN).
     Busy,
-    /// The local disk is full (507 or 503; ENOSPC).
+    /// The local disk is full, or the territory but for its reserve; the message says which (507;
+    /// ENOSPC). Asking again soon does not help.
     DiskFull,
     /// Content-MD5 or a checksum differs from the bytes received (400).
     BadDigest,
@@ -231,6 +232,11 @@ impl From<DataError> for StoreError {
             DataError::Port(error) => return error.into(),
             DataError::StagingFull { .. } => StoreErrorKind::StagingFull,
             DataError::DiskFull(_) => StoreErrorKind::DiskFull,
+            // The sentence of the kind would blame the disk.
+            DataError::TerritoryFull { .. } => {
+                let message = "the territory is full: delete objects, or expand it";
+                return Self::new(StoreErrorKind::DiskFull, message).with_source(error);
+            }
             DataError::Busy(_) => StoreErrorKind::Busy,
             DataError::Refused(_) => StoreErrorKind::Internal,
             DataError::Corrupt(_) => StoreErrorKind::Corrupt,

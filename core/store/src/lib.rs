@@ -16,6 +16,7 @@ mod durability;
 mod error;
 mod history;
 mod list;
+mod maps;
 mod multipart;
 mod namespace;
 mod object;
@@ -39,6 +40,7 @@ pub use api::{
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 pub use gw_data::DataStatus;
+pub use maps::StoredMaps;
 pub use multipart::PartWriter;
 pub use object::{ObjectBody, ObjectRead, ObjectWriter};
 pub use store::{PosixDefaults, Store, StoreConfig, StorePorts};

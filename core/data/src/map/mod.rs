@@ -124,6 +124,14 @@ impl DataMap {
         let at = self.keys.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         Some(&self.keys[at].1)
     }
+
+    /// The entries that stand in the map itself; those of its pieces stand in rows.
+    pub(crate) fn own_entries(&self) -> &[MapEntry] {
+        match &self.body {
+            MapBody::Entries(entries) => entries,
+            MapBody::Pieces(_) => &[],
+        }
+    }
 }
 
 #[cfg(test)]

@@ -91,19 +91,42 @@ pub(crate) async fn fetch(shared: &Shared, keys: &BodyKeys, run: &SealedRun) -> 
         }
         shared.cache.remove_run(run);
     }
-    let snapshot = shared.ports.db.snapshot();
-    let Some(home) = Home::find(&snapshot, run)? else { return scattered(shared, keys, run).await };
+    loop {
+        let snapshot = shared.ports.db.snapshot();
+        let Some(home) = Home::find(&snapshot, run)? else { return scattered(shared, keys, run).await };
+        let at = (home.segment, home.start);
+        match from_home(shared, &opener, home, snapshot).await {
+            // Compaction may have moved the bytes, and what they were on may be gone since.
+            Err(error) if has_moved(shared, run, at)? => {
+                tracing::debug!(%error, segment = %run.segment, "bytes were moved while they were read");
+            }
+            other => return other,
+        }
+    }
+}
+
+fn has_moved(shared: &Shared, run: &SealedRun, from: (SegmentSeq, u32)) -> Result<bool, DataError> {
+    let now = Home::find(&shared.ports.db.snapshot(), run)?;
+    Ok(now.is_none_or(|now| (now.segment, now.start) != from))
+}
+
+async fn from_home(
+    shared: &Shared,
+    opener: &Opener<'_>,
+    home: Home,
+    snapshot: Snapshot,
+) -> Result<Bytes, DataError> {
     // The columns are looked up on the same snapshot, but only when the file does not help.
     if home.row.local
-        && let Some(plain) = from_file(shared, &opener, home.segment, home.start).await?
+        && let Some(plain) = from_file(shared, opener, home.segment, home.start).await?
     {
         return Ok(plain);
     }
-    let columns = home.columns(&snapshot, run)?;
+    let columns = home.columns(&snapshot, opener.run)?;
     // Miners may take long, and a snapshot that is held keeps memory.
     drop(snapshot);
     match columns {
-        Some(columns) => from_miners(shared, &opener, columns).await,
+        Some(columns) => from_miners(shared, opener, columns).await,
         None => Err(DataError::Corrupt(format!(
             "bytes {}.. of segment {} are wrong or gone on this disk, and it is not dispersed yet",
             home.start, home.segment

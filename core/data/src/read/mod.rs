@@ -18,9 +18,11 @@ mod plan;
 mod reader;
 mod remote;
 mod stats;
+mod whole;
 
 pub(crate) use cache::FrameCache;
 pub(crate) use penalty::Penalties;
 pub use plan::{Run, SealedRun, Span, plan};
 pub use reader::BodyReader;
 pub(crate) use stats::ReadStats;
+pub(crate) use whole::whole_fragment;

@@ -3,11 +3,12 @@
 //! Counted are the bytes that commits have put into segments which are not finalized, and what
 //! writers have reserved. A finalized segment's file may stay as a cache; it does not count, since it
 //! can go at any time. A reservation gives back what it has not passed on when it is dropped, so an
-//! aborted write leaves nothing behind.
+//! aborted write leaves nothing behind. It holds room of the territory ([`super::Room`]) as well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::room::Room;
 use crate::DataError;
 
 /// The account.
@@ -15,11 +16,12 @@ use crate::DataError;
 pub(crate) struct Staging {
     used: AtomicU64,
     max: u64,
+    pub(crate) room: Room,
 }
 
 impl Staging {
     pub(crate) fn new(used: u64, max: u64) -> Arc<Self> {
-        Arc::new(Self { used: AtomicU64::new(used), max })
+        Arc::new(Self { used: AtomicU64::new(used), max, room: Room::default() })
     }
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Acquire)
@@ -70,7 +72,11 @@ impl Reservation {
         if self.forced {
             self.staging.force(more);
         } else {
-            self.staging.take(more)?;
+            self.staging.room.take(more)?;
+            if let Err(full) = self.staging.take(more) {
+                self.staging.room.give(more);
+                return Err(full);
+            }
         }
         self.bytes += more;
         Ok(())
@@ -82,6 +88,9 @@ impl Reservation {
         } else {
             self.staging.free(self.bytes - bytes);
         }
+        if !self.forced {
+            self.staging.room.end(self.bytes, bytes);
+        }
         self.bytes = 0;
     }
 }
@@ -89,6 +98,9 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.staging.free(self.bytes);
+        if !self.forced {
+            self.staging.room.give(self.bytes);
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use gw_codec::erasure::Code;
+use gw_codec::hash::fragment_hash;
 use gw_data::rows::{self, DealRow, DealState, SegmentState, StripeRow};
-use gw_data::{BodyKey, Data, DataConfig, DataError, DataMap, DataPorts, LaneClass, SegmentFiles};
+use gw_data::{BodyKey, Data, DataConfig, DataError, DataMap, DataPorts, LaneClass, MapRows, SegmentFiles};
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_sim::{ForgettingCatalog, ForgettingDisk, SimClock};
 use gw_tee::{RootKey, RootKeys};
@@ -161,6 +162,19 @@ impl Miners for TestMiners {
     }
     fn latency(&self, _miner: &AccountId) -> Option<MinerLatency> {
         self.state.lock().latency
+    }
+}
+
+/// Knows the rows of [`World::put`].
+#[derive(Debug)]
+pub struct NamedMaps;
+
+impl MapRows for NamedMaps {
+    fn tables(&self) -> &[u8] {
+        &[0x10]
+    }
+    fn maps(&self, _key: &[u8], value: &[u8]) -> Result<Vec<DataMap>, DataError> {
+        Ok(vec![postcard_decode(value)])
     }
 }
 
@@ -320,9 +334,8 @@ impl World {
         let mut parity = vec![vec![0; fragment]; PARITY_FRAGMENTS];
         let mut rows_of = parity.iter_mut();
         Code::detect().encode(data, std::array::from_fn(|_| rows_of.next().unwrap().as_mut_slice()));
-        let hash =
-            |index: usize| Hash32(std::array::from_fn(|at| if at == 0 { index as u8 } else { seq.0 as u8 }));
-        let fid = Fid(hash(99));
+        let fid = Fid(Hash32([seq.0 as u8; 32]));
+        let mut hashes = [Hash32([0; 32]); FRAGMENTS];
         let miner =
             |index: usize| MinerAddr { account: account(index), endpoint: format!("http://m{index}") };
         for index in 0..FRAGMENTS {
@@ -330,7 +343,8 @@ impl World {
                 None => segment.slice(index * fragment..(index + 1) * fragment),
                 Some(row) => Bytes::from(std::mem::take(&mut parity[row])),
             };
-            self.miners.put(&miner(index), fid, hash(index), body).await.unwrap();
+            hashes[index] = fragment_hash(&body);
+            self.miners.put(&miner(index), fid, hashes[index], body).await.unwrap();
         }
         let deal = DealRow {
             segments: vec![seq],
@@ -345,7 +359,7 @@ impl World {
                 let mut row = rows::segment(txn, seq)?.unwrap();
                 assert_eq!(row.state, SegmentState::Sealed);
                 row.state = SegmentState::Finalized;
-                row.stripe = Some(StripeRow { segment: hash(98), fragments: std::array::from_fn(hash) });
+                row.stripe = Some(StripeRow { segment: Hash32([98; 32]), fragments: hashes });
                 row.deal = Some((fid, 0));
                 rows::put_segment(txn, seq, &row)?;
                 rows::put_deal(txn, fid, &deal);

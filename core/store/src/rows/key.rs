@@ -34,17 +34,20 @@ const ACCESS_KEY: u8 = 0x11;
 const BUCKET: u8 = 0x12;
 const DOCUMENT: u8 = 0x13;
 const USAGE: u8 = 0x14;
-const INODE: u8 = 0x18;
+pub(crate) const INODE: u8 = 0x18;
 const DENTRY: u8 = 0x19;
 const VERSION: u8 = 0x1a;
 const NULL_VERSION: u8 = 0x1b;
 const PARTS: u8 = 0x1c;
 const UPLOAD: u8 = 0x20;
-const PART: u8 = 0x21;
+pub(crate) const PART: u8 = 0x21;
 const COMPLETED: u8 = 0x22;
 const COMPLETED_AT: u8 = 0x23;
 const SWEEP: u8 = 0x24;
-const DOOMED: u8 = 0x25;
+pub(crate) const DOOMED: u8 = 0x25;
+
+/// Tables whose rows may hold maps.
+pub(crate) const WITH_MAPS: [u8; 3] = [INODE, PART, DOOMED];
 
 /// Bytes before the name in keys with one id.
 pub(crate) const ID_PREFIX_LEN: usize = 9;

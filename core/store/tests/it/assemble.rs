@@ -2,17 +2,21 @@
 //! real database and data layer between.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use gw_codec::hash::fragment_hash;
+use gw_data::rows::{self, SegmentState, StripeRow};
 use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::MemoryCatalog;
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_sim::{ForgettingCatalog, ForgettingDisk, MemDisk, SimClock};
-use gw_store::{Durability, Store, StoreConfig, StorePorts};
+use gw_store::{Durability, Store, StoreConfig, StorePorts, StoredMaps};
 use gw_types::ports::{Catalog, Disk, MinerAddr, MinerLatency, MinerStatus, Miners, StripeHashes, Striper};
 use gw_types::{
-    AccountId, Fid, FragmentIndex, Hash32, Level, Lsn, PortError, PortErrorKind, PortResult, StreamId,
+    AccountId, FRAGMENT_BYTES, Fid, FragmentIndex, Hash32, Level, Lsn, PortError, PortErrorKind, PortResult,
+    SegmentSeq, StreamId,
 };
 use parking_lot::Mutex;
 
@@ -147,6 +151,34 @@ impl Machine {
             .iter()
             .map(|totals| totals.live_bytes)
             .sum()
+    }
+    /// Finalizes every segment as if the network had it, and compacts all that has anything alive in
+    /// it, on this disk.
+    pub async fn compact_all(&self) {
+        let (db, data) = self.below.lock().clone().unwrap();
+        for seq in data.sealable(Duration::ZERO).unwrap() {
+            data.seal(seq).await.unwrap();
+        }
+        let mut victims = Vec::new();
+        for (seq, mut row) in rows::segments(&db.snapshot(), SegmentSeq(0), usize::MAX).unwrap() {
+            if row.state != SegmentState::Sealed {
+                continue;
+            }
+            let bytes = data.segment_bytes(seq).await.unwrap();
+            let fragment = |index: usize| {
+                let fragment = bytes.chunks(FRAGMENT_BYTES as usize).nth(index);
+                fragment.map_or(Hash32([0; 32]), fragment_hash)
+            };
+            row.stripe =
+                Some(StripeRow { segment: Hash32([0; 32]), fragments: std::array::from_fn(fragment) });
+            row.state = SegmentState::Finalized;
+            db.transact(|txn| rows::put_segment(txn, seq, &row)).unwrap();
+            victims.push(seq);
+        }
+        let live = data.live(&victims, &StoredMaps).await.unwrap();
+        for seq in victims {
+            data.compact(seq, live.of(seq).unwrap()).await.unwrap();
+        }
     }
     /// Rows of the store's tables that name objects, uploads and garbage: all but users, buckets and
     /// the answers kept for completed uploads.

@@ -399,7 +399,8 @@ impl Run {
             62..72 => self.delete_version().await,
             72..90 => self.read().await,
             90..97 => self.list().await,
-            97..99 => self.settings().await,
+            97..98 => self.settings().await,
+            98 if self.rng.one_in(3) => self.machine.compact_all().await,
             _ if self.rng.one_in(5) => self.restart().await,
             _ => {}
         }
