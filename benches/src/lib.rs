@@ -1,7 +1,8 @@
 //! What the project measures itself with.
 //!
-//! Benches of single parts stand in `benches/`; this library holds the parts of [`s3load`], the load
-//! tool that drives a running gateway, so that its signing, its HTTP reader and its bookkeeping can be
-//! tested on their own.
+//! Benches of single parts stand in `benches/`; this library holds the parts of two tools, so that they
+//! can be tested on their own: [`s3load`], which drives a running gateway, and [`scale`], which fills
+//! stores with millions of objects to compare catalog engines.
 
 pub mod s3load;
+pub mod scale;

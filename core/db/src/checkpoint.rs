@@ -93,18 +93,45 @@ impl CheckpointRows {
     }
 }
 
+/// Keeps the versions of rows that a checkpoint collects.
+struct Collecting<'a>(&'a Shared);
+
+impl<'a> Collecting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.collecting.store(0, Ordering::SeqCst);
+        Self(shared)
+    }
+    fn state(&self, upto: Lsn) {
+        self.0.collecting.store(upto.0, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Collecting<'_> {
+    fn drop(&mut self) {
+        self.0.collecting.store(u64::MAX, Ordering::SeqCst);
+    }
+}
+
 impl Shared {
     pub(crate) async fn checkpoint_now(&self) -> Result<Lsn, DbError> {
         let _one = self.checkpointing.lock().await;
         if let Some(error) = self.poison.get() {
             return Err(DbError::Poisoned(error.clone()));
         }
+        // Until the state is chosen no version of a row may go; then none that it shows.
+        let collecting = Collecting::begin(self);
+        let gathered = self.uncollected_bytes.load(Ordering::Relaxed);
         // Not above staged: a later life may give these numbers to other records.
         let placed = self.staged();
         let upto = self.snapshots.floor(placed);
+        collecting.state(upto);
         let result = self.checkpoint_upto(upto, placed).await;
+        drop(collecting);
         let result = match result {
-            Ok(()) => self.release().await,
+            Ok(()) => {
+                self.uncollected_bytes.fetch_sub(gathered, Ordering::Relaxed);
+                self.release().await
+            }
             Err(error) => Err(error),
         };
         self.note_checkpoint(result).map(|()| upto)
@@ -277,7 +304,7 @@ impl Shared {
 /// The checkpoint task: by size, by age, and again after a failure.
 pub(crate) async fn run(shared: Arc<Shared>) {
     while !shared.is_stopping() && shared.poison.get().is_none() {
-        if !shared.overlay_is_over() && !shared.wait_until_due().await {
+        if !shared.checkpoint_is_due() && !shared.wait_until_due().await {
             continue;
         }
         if shared.snapshots.floor(shared.staged()) <= shared.checkpointed() {

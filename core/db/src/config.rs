@@ -67,6 +67,9 @@ pub struct DbConfig {
     pub record_bytes_max: u64,
     /// A checkpoint begins when the overlay is larger; at twice this commits are refused as busy. Default 32 MiB.
     pub overlay_bytes_max: u64,
+    /// A checkpoint begins when more was appended to the journal since the last one: a crash leaves about
+    /// so much to replay. Default 256 MiB.
+    pub checkpoint_journal_bytes: u64,
     /// A checkpoint begins when the oldest change in the overlay is older. Default 60 s.
     pub checkpoint_age_ms: u64,
     /// Local checkpoint runs kept before they are merged whatever their sizes. Default 12.
@@ -85,6 +88,7 @@ impl Default for DbConfig {
             group_bytes_max: 8 << 20,
             record_bytes_max: 16 << 20,
             overlay_bytes_max: 32 << 20,
+            checkpoint_journal_bytes: 256 << 20,
             checkpoint_age_ms: 60_000,
             runs_max: 12,
             catalog_batch_rows_max: 2048,

@@ -137,8 +137,10 @@ fn share(ports: DbPorts, config: DbConfig, epoch: u16, runs: RunSet, head: &Spar
         checkpoint: AtomicU64::new(0),
         pending_bytes: AtomicU64::new(0),
         journal_bytes: AtomicU64::new(0),
+        uncollected_bytes: AtomicU64::new(0),
         hold: AtomicU64::new(0),
         importing: AtomicBool::new(false),
+        collecting: AtomicU64::new(u64::MAX),
         checkpointing: tokio::sync::Mutex::new(()),
         checkpoint_failed: Mutex::new(None),
         disk_full: AtomicBool::new(false),
@@ -167,10 +169,19 @@ async fn fill_catalog(shared: &Shared, first: Lsn) -> Result<(), DbError> {
 async fn replay(shared: &Shared, found: &[Found]) -> Result<(), DbError> {
     let placed = shared.runs.manifest().placed;
     let mut expected: Option<Lsn> = None;
-    for file in found {
+    for (number, file) in found.iter().enumerate() {
         if let Some(expected) = expected.filter(|expected| *expected != file.header.first) {
             let what = format!("the journal file that begins with record {expected} is missing");
             return Err(DbError::corrupt(format::file_name(expected), 0, what));
+        }
+        if let Some(next) = found.get(number + 1).map(|next| next.header.first)
+            && next.0 - 1 <= placed.min(shared.checkpointed()).0
+            && let Some(indexed) = recover::skim(file, next).await?
+        {
+            expected = Some(next);
+            shared.journal_bytes.fetch_add(indexed.records_bytes(), Ordering::Relaxed);
+            shared.index.lock().files.push_back(indexed);
+            continue;
         }
         let parsed = recover::parse(file, false).await?;
         let last = parsed.indexed.last;
@@ -199,7 +210,8 @@ fn replay_frame(shared: &Shared, frame: &Frame, placed: Lsn) -> Result<(), DbErr
             (Bytes::copy_from_slice(key), value.as_deref().map(Bytes::copy_from_slice))
         };
         let changes: Vec<Change> = frame.body.changes.iter().map(own).collect();
-        shared.overlay.insert(frame.lsn, &changes);
+        // Nobody reads yet, and a checkpoint on the way takes what is there.
+        shared.overlay.insert(frame.lsn, &changes, frame.lsn);
     }
     Ok(())
 }

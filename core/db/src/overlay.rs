@@ -4,6 +4,10 @@
 //! not newer than its snapshot. A checkpoint collects the newest version up to an LSN of each key,
 //! gives it to the engine, and only then drops it here, so a reader that looks here first and in the
 //! engine second finds every row in one of them. The lock is held for one commit or one page.
+//!
+//! Some rows change with every commit (counters of a bucket, of a segment). Of such a key, versions that
+//! no snapshot and no checkpoint can ask for any more go when the next one comes, or they would fill
+//! most of the overlay.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -44,6 +48,13 @@ impl Versions {
         }
         self.older.iter().rev().find(|version| version.lsn <= lsn)
     }
+
+    /// Takes out the versions that another one hides from every reader at `floor` or later.
+    fn take_hidden(&mut self, floor: Lsn) -> impl Iterator<Item = Version> + '_ {
+        let at_floor = self.older.partition_point(|version| version.lsn <= floor);
+        let hidden = if self.newest.lsn <= floor { at_floor } else { at_floor.saturating_sub(1) };
+        self.older.drain(..hidden)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -72,9 +83,11 @@ impl Overlay {
         Some(keys.get(key)?.at(at)?.value.clone())
     }
 
-    /// Adds the rows of one commit; `lsn` is newer than all that are here.
-    pub(crate) fn insert(&self, lsn: Lsn, changes: &[Change]) {
+    /// Adds the rows of one commit; `lsn` is newer than all that are here. Nobody will ask for a state
+    /// before `floor`.
+    pub(crate) fn insert(&self, lsn: Lsn, changes: &[Change], floor: Lsn) {
         let mut added = 0;
+        let (mut freed, mut gone) = (0, 0);
         let mut keys = self.keys.write();
         for (key, value) in changes {
             added += cost(key, value);
@@ -84,6 +97,10 @@ impl Overlay {
                     debug_assert!(versions.newest.lsn < lsn);
                     let old = std::mem::replace(&mut versions.newest, version);
                     versions.older.push(old);
+                    for hidden in versions.take_hidden(floor) {
+                        freed += cost(key, &hidden.value);
+                        gone += 1;
+                    }
                 }
                 None => {
                     keys.insert(key.clone(), Versions { newest: version, older: Vec::new() });
@@ -93,6 +110,8 @@ impl Overlay {
         drop(keys);
         self.bytes.fetch_add(added, Ordering::Relaxed);
         self.versions.fetch_add(changes.len() as u64, Ordering::Relaxed);
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+        self.versions.fetch_sub(gone, Ordering::Relaxed);
     }
 
     /// Up to `limit` keys that have a version at `at`, in the direction of the scan.
@@ -168,9 +187,9 @@ mod tests {
     #[test]
     fn a_reader_sees_the_newest_version_not_newer_than_its_snapshot() {
         let overlay = Overlay::default();
-        overlay.insert(Lsn(1), &[change("a", Some("1")), change("b", Some("1"))]);
-        overlay.insert(Lsn(2), &[change("a", None)]);
-        overlay.insert(Lsn(3), &[change("a", Some("3"))]);
+        overlay.insert(Lsn(1), &[change("a", Some("1")), change("b", Some("1"))], Lsn(0));
+        overlay.insert(Lsn(2), &[change("a", None)], Lsn(0));
+        overlay.insert(Lsn(3), &[change("a", Some("3"))], Lsn(0));
         assert_eq!(overlay.get(b"a", Lsn(0)), None);
         assert_eq!(overlay.get(b"a", Lsn(1)), Some(Some("1".into())));
         assert_eq!(overlay.get(b"a", Lsn(2)), Some(None));
@@ -184,11 +203,31 @@ mod tests {
     }
 
     #[test]
+    fn versions_that_nobody_can_ask_for_go_when_the_next_one_comes() {
+        let overlay = Overlay::default();
+        for lsn in 1..=9 {
+            overlay.insert(Lsn(lsn), &[change("a", Some("1"))], Lsn(0));
+        }
+        assert_eq!(overlay.versions(), 9);
+        overlay.insert(Lsn(10), &[change("a", None)], Lsn(7));
+        assert_eq!(overlay.versions(), 4, "7, 8, 9 and 10");
+        assert_eq!(overlay.get(b"a", Lsn(6)), None);
+        for lsn in 7..=9 {
+            assert_eq!(overlay.get(b"a", Lsn(lsn)), Some(Some("1".into())));
+        }
+        assert_eq!(overlay.get(b"a", Lsn(10)), Some(None));
+        overlay.insert(Lsn(11), &[change("a", Some("2"))], Lsn(11));
+        assert_eq!(overlay.versions(), 1);
+        overlay.drop_upto([&b"a"[..]].into_iter(), Lsn(11));
+        assert_eq!((overlay.bytes(), overlay.versions()), (0, 0));
+    }
+
+    #[test]
     fn collecting_gives_one_version_a_key_and_a_place_to_go_on() {
         let overlay = Overlay::default();
-        overlay.insert(Lsn(1), &[change("a", Some("1")), change("c", Some("1"))]);
-        overlay.insert(Lsn(2), &[change("a", Some("2")), change("b", None)]);
-        overlay.insert(Lsn(3), &[change("d", Some("3"))]);
+        overlay.insert(Lsn(1), &[change("a", Some("1")), change("c", Some("1"))], Lsn(0));
+        overlay.insert(Lsn(2), &[change("a", Some("2")), change("b", None)], Lsn(0));
+        overlay.insert(Lsn(3), &[change("d", Some("3"))], Lsn(0));
         let (first, next) = overlay.collect(None, Lsn(2), 2);
         assert_eq!(first, [change("a", Some("2")), change("b", None)]);
         let (rest, end) = overlay.collect(next.as_ref(), Lsn(2), 10);

@@ -41,9 +41,13 @@ pub(crate) struct Shared {
     pub(crate) pending_bytes: AtomicU64,
     /// Bytes of all journal files, what is pending included.
     pub(crate) journal_bytes: AtomicU64,
+    /// Bytes appended since the last checkpoint began.
+    pub(crate) uncollected_bytes: AtomicU64,
     pub(crate) hold: AtomicU64,
     /// Between the first import and its end: no commits.
     pub(crate) importing: AtomicBool,
+    /// The LSN whose state a checkpoint is collecting (or, for a moment, an older one); else `u64::MAX`.
+    pub(crate) collecting: AtomicU64,
     /// One checkpoint at a time.
     pub(crate) checkpointing: tokio::sync::Mutex<()>,
     pub(crate) checkpoint_failed: Mutex<Option<Arc<str>>>,
@@ -77,6 +81,12 @@ impl Shared {
     }
     pub(crate) fn overlay_is_over(&self) -> bool {
         self.overlay.bytes() > self.config.overlay_bytes_max
+    }
+
+    /// Whether what has gathered asks for a checkpoint, however young it is.
+    pub(crate) fn checkpoint_is_due(&self) -> bool {
+        self.overlay_is_over()
+            || self.uncollected_bytes.load(Ordering::Relaxed) > self.config.checkpoint_journal_bytes
     }
 
     /// The overlay first, the engine second: rows move downwards.
@@ -153,16 +163,26 @@ impl Shared {
             self.ports.sink.place(inline.segment, inline.offset, &inline.bytes)?;
         }
         let first_since_checkpoint = self.overlay.versions() == 0;
-        self.overlay.insert(lsn, &body.changes);
+        self.overlay.insert(lsn, &body.changes, self.overlay_floor());
         commit.tail.push(lsn, body, len);
         self.pending_bytes.fetch_add(len, Ordering::Relaxed);
         self.journal_bytes.fetch_add(len, Ordering::Relaxed);
+        self.uncollected_bytes.fetch_add(len, Ordering::Relaxed);
         self.appended.store(lsn.0, Ordering::Release);
         self.work.notify_one();
-        if first_since_checkpoint || self.overlay_is_over() {
+        if first_since_checkpoint || self.checkpoint_is_due() {
             self.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// No state before this LSN will be asked for: not by a snapshot (a new one is at `appended`), not by
+    /// a checkpoint to come (its state is `staged`, or that of the oldest snapshot), nor by the one
+    /// that is under way.
+    fn overlay_floor(&self) -> Lsn {
+        // In this order: a checkpoint that is not seen here takes its state later than we took ours.
+        let floor = self.snapshots.floor(self.staged());
+        floor.min(Lsn(self.collecting.load(Ordering::SeqCst)))
     }
 
     /// What the flush task writes next.
@@ -187,7 +207,7 @@ impl Shared {
         self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let before = self.staged.send_replace(lsn);
         assert!(before < lsn, "the staged watermark never moves back");
-        if self.overlay_is_over() {
+        if self.checkpoint_is_due() {
             self.wake.notify_one();
         }
     }

@@ -107,7 +107,7 @@ impl Snapshots {
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        if self.shared.snapshots.release(self.lsn) && self.shared.overlay_is_over() {
+        if self.shared.snapshots.release(self.lsn) && self.shared.checkpoint_is_due() {
             self.shared.unheld.notify_one();
         }
     }

@@ -154,6 +154,16 @@ impl IndexedFile {
         }
     }
 
+    /// Notes the same of a record that was come by later, in a file that was not read at open.
+    fn learn(&mut self, lsn: Lsn, offset: u64) {
+        let at = self.marks.partition_point(|(_, mark)| *mark <= offset);
+        let before = at.checked_sub(1).map_or(HEADER_BYTES as u64, |before| self.marks[before].1);
+        let room_behind = self.marks.get(at).is_none_or(|(_, next)| *next >= offset + MARK_BYTES);
+        if offset >= before + MARK_BYTES && room_behind {
+            self.marks.insert(at, (lsn, offset));
+        }
+    }
+
     /// Where to begin looking for a record of this file.
     fn start(&self, lsn: Lsn) -> u64 {
         let index = self.marks.partition_point(|(mark, _)| *mark <= lsn);
@@ -177,6 +187,10 @@ impl Index {
     /// The file that holds a synced record.
     fn find(&self, lsn: Lsn) -> Option<&IndexedFile> {
         self.files.iter().find(|file| file.first <= lsn && lsn <= file.last)
+    }
+    /// The file that begins with a record, unless it has been released.
+    fn find_mut(&mut self, first: Lsn) -> Option<&mut IndexedFile> {
+        self.files.iter_mut().find(|file| file.first == first)
     }
 }
 
@@ -203,12 +217,19 @@ pub(crate) async fn read_records(
         let before = want;
         let mut offset = file.start(want);
         while want <= file.last && want <= staged && (out.is_empty() || bytes < bytes_max) {
+            let asked = want;
             offset = read_run(&file, offset, &mut want, |record| {
                 bytes += record.bytes();
                 out.push(record);
                 bytes < bytes_max
             })
             .await?;
+            // Where the next one begins is known only behind one that was wanted.
+            if want > asked
+                && let Some(file) = index.lock().find_mut(file.first)
+            {
+                file.learn(want, offset);
+            }
         }
         debug_assert!(want > before);
     }
@@ -268,4 +289,26 @@ async fn read_run(
 
 fn first_len(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().map(|len| u64::from(u32::from_le_bytes(*len)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, IndexedFile, Lsn, MARK_BYTES, format};
+    use gw_types::ports::Disk;
+
+    #[test]
+    fn marks_stay_in_order_and_apart_whoever_notes_them() {
+        let file = gw_sim::MemDisk::new().create("journal/x").unwrap();
+        let header = format::Header { epoch: 1, journal: 1, first: Lsn(1) };
+        let mut indexed = IndexedFile::new("x".into(), Arc::clone(&file), header);
+        indexed.mark(Lsn(100), 10 * MARK_BYTES);
+        for (lsn, at) in [(50, 5), (100, 10), (99, 9), (20, 2), (51, 5)] {
+            indexed.learn(Lsn(lsn), at * MARK_BYTES + 64);
+        }
+        indexed.learn(Lsn(1), 64);
+        let lsns: Vec<u64> = indexed.marks.iter().map(|(lsn, _)| lsn.0).collect();
+        assert_eq!(lsns, [20, 50, 100]);
+        assert_eq!(indexed.start(Lsn(1)), 64);
+        assert_eq!(indexed.start(Lsn(60)), 5 * MARK_BYTES + 64);
+    }
 }

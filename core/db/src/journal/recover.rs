@@ -4,7 +4,11 @@
 //! them must be right and LSNs must run through without a hole. The newest may end in a torn tail:
 //! what was written and not synced when the power went. The tail is cut, once, and only when nothing
 //! behind it proves that the broken record had been synced (see `record`). Anything else is an error
-//! that names file and byte; nothing is skipped.
+//! that names file and byte; no record that is needed is skipped.
+//!
+//! Files that the log stream still wants, but recovery does not (all in a checkpoint and in segments),
+//! may be many gibibytes when dispersal has stood still. Of those only the end is looked at ([`skim`]);
+//! their records are checked when they are read.
 
 use std::sync::Arc;
 
@@ -107,6 +111,33 @@ pub(crate) async fn parse(found: &Found, newest: bool) -> Result<Parsed, DbError
         }
     }
     Ok(Parsed { frames, indexed, torn })
+}
+
+/// Bytes at the end of a file in which its last record is looked for.
+const SKIM_BYTES: u64 = 256 << 10;
+
+/// Takes a file into the index without reading it all, if its last record ends it and is the one before
+/// `next`, the next file's first; `None` when that cannot be seen, then it must be read.
+pub(crate) async fn skim(found: &Found, next: Lsn) -> Result<Option<IndexedFile>, DbError> {
+    let (len, header) = (found.file.len()?, HEADER_BYTES as u64);
+    let mut indexed = IndexedFile::new(found.name.clone(), found.file.clone(), found.header);
+    if len < header || !len.is_multiple_of(FRAME_ALIGN as u64) {
+        return Ok(None);
+    }
+    let start = len.saturating_sub(SKIM_BYTES).max(header);
+    let tail = found.file.read_at(start, (len - start) as usize).await?;
+    let is_last = |at: usize| {
+        let bytes = tail.slice(at..);
+        record::claimed_lsn(&bytes).is_some_and(|lsn| lsn.next() == next)
+            && record::decode(&bytes, indexed.seed).is_ok_and(|frame| frame.len == bytes.len() as u64)
+    };
+    let is_empty = len == header && indexed.last.next() == next;
+    if !is_empty && !(0..tail.len()).step_by(FRAME_ALIGN).any(is_last) {
+        return Ok(None);
+    }
+    indexed.last = Lsn(next.0 - 1);
+    indexed.end = len;
+    Ok(Some(indexed))
 }
 
 /// A whole frame behind `at` that was written when `lost` was already staged.

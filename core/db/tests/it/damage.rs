@@ -7,7 +7,7 @@ use gw_sim::ForgettingCatalog;
 use gw_types::Lsn;
 use gw_types::ports::Disk;
 
-use crate::support::{Machine, get, manual, put, put_staged, tiny};
+use crate::support::{Machine, get, manual, put, put_staged, tiny, tiny_unhurried};
 
 fn corrupt(result: Result<Arc<Db>, DbError>) -> (String, u64, String) {
     match result {
@@ -88,7 +88,7 @@ async fn records_of_an_earlier_life_never_replay() {
 async fn an_older_file_may_not_be_damaged_anywhere_nor_missing() {
     let build = async || {
         let machine = Machine::new();
-        let db = machine.open(tiny()).await.unwrap();
+        let db = machine.open(tiny_unhurried()).await.unwrap();
         for n in 0..120 {
             put_staged(&db, &format!("key{}", n % 4), &"value".repeat(8)).await;
         }
@@ -100,29 +100,78 @@ async fn an_older_file_may_not_be_damaged_anywhere_nor_missing() {
     let len = machine.mem().contents(&files[1]).unwrap().len() as u64;
     for offset in (0..len).step_by(97) {
         machine.mem().damage(&files[1], offset, 1);
-        let (file, _, _) = corrupt(machine.open(tiny()).await);
+        let (file, _, _) = corrupt(machine.open(tiny_unhurried()).await);
         assert_eq!(file, files[1], "byte {offset}");
         machine.mem().damage(&files[1], offset, 1);
     }
     machine.disk.open(&files[1]).unwrap().set_len(len - 8).unwrap();
-    assert_eq!(corrupt(machine.open(tiny()).await).0, files[1], "cut short");
+    assert_eq!(corrupt(machine.open(tiny_unhurried()).await).0, files[1], "cut short");
 
     let (machine, files) = build().await;
     machine.disk.remove(&files[1]).unwrap();
-    let (file, _, what) = corrupt(machine.open(tiny()).await);
+    let (file, _, what) = corrupt(machine.open(tiny_unhurried()).await);
     assert_eq!(file, files[1]);
     assert!(what.contains("missing"));
 
     let (machine, files) = build().await;
+    machine.open(tiny_unhurried()).await.unwrap().checkpoint().await.unwrap();
+    machine.disk.remove(&machine.files("journal").pop().unwrap()).unwrap();
     machine.disk.remove(files.last().unwrap()).unwrap();
     machine.disk.remove(&files[files.len() - 2]).unwrap();
     machine.disk.remove(&files[files.len() - 3]).unwrap();
-    let (_, _, what) = corrupt(machine.open(tiny()).await);
+    let (_, _, what) = corrupt(machine.open(tiny_unhurried()).await);
     assert!(what.contains("but a checkpoint holds records up to"), "{what}");
 
+    let (machine, _) = build().await;
+    machine.open(tiny_unhurried()).await.unwrap().checkpoint().await.unwrap();
+    machine.files("journal").iter().for_each(|name| machine.disk.remove(name).unwrap());
+    assert!(corrupt(machine.open(tiny_unhurried()).await).2.contains("there is no journal"));
+}
+
+/// When dispersal stands still the journal is kept for the log stream, gibibytes of it. Opening need
+/// not wait until all of it has been read, and damage in it is found by whoever reads it.
+#[tokio::test]
+async fn files_that_only_the_log_stream_wants_are_not_read_at_open_and_not_believed_later() {
+    let build = async || {
+        let machine = Machine::new();
+        let db = machine.open(tiny_unhurried()).await.unwrap();
+        for n in 0..120 {
+            put_staged(&db, &format!("key{n}"), &"value".repeat(8)).await;
+        }
+        db.checkpoint().await.unwrap();
+        db.close().await.unwrap();
+        let files = machine.files("journal");
+        (machine, files)
+    };
     let (machine, files) = build().await;
-    files.iter().for_each(|name| machine.disk.remove(name).unwrap());
-    assert!(corrupt(machine.open(tiny()).await).2.contains("there is no journal"));
+    let db = machine.open(tiny_unhurried()).await.unwrap();
+    assert_eq!(db.stats().overlay_rows, 0, "nothing is replayed");
+    let mut next = 1;
+    while next <= 120 {
+        let records = db.records(Lsn(next - 1), 300).await.unwrap();
+        assert_eq!(records[0].lsn, Lsn(next));
+        next += records.len() as u64;
+    }
+    assert_eq!(db.records(Lsn(60), 1).await.unwrap()[0].lsn, Lsn(61));
+    db.close().await.unwrap();
+
+    machine.mem().damage(&files[1], 200, 1);
+    let db = machine.open(tiny_unhurried()).await.unwrap();
+    assert_eq!(db.snapshot().scan(b"", b"", false, 1000).unwrap().len(), 120);
+    match db.records(Lsn(0), usize::MAX).await {
+        Err(DbError::Corrupt { file, .. }) => assert_eq!(file, files[1]),
+        other => panic!("{other:?}"),
+    }
+
+    // The end of each file is looked at, so a lost one and a lost end are noticed at open.
+    let (machine, files) = build().await;
+    machine.disk.remove(&files[1]).unwrap();
+    let (file, _, what) = corrupt(machine.open(tiny_unhurried()).await);
+    assert!(file == files[1] && what.contains("missing"), "{file}: {what}");
+    let (machine, files) = build().await;
+    let len = machine.mem().contents(&files[1]).unwrap().len() as u64;
+    machine.mem().damage(&files[1], len - 20, 1);
+    assert_eq!(corrupt(machine.open(tiny_unhurried()).await).0, files[1]);
 }
 
 #[tokio::test]
@@ -148,9 +197,7 @@ async fn a_file_of_another_database_is_noticed() {
 async fn a_lost_or_damaged_run_or_manifest_is_a_clear_error() {
     let build = async || {
         let machine = Machine::new();
-        let mut config = tiny();
-        config.overlay_bytes_max = 1 << 20;
-        let db = machine.open(config).await.unwrap();
+        let db = machine.open(tiny_unhurried()).await.unwrap();
         db.hold_records_after(Lsn(u64::MAX));
         for n in 0..200 {
             put_staged(&db, &format!("key{n:03}"), "value").await;

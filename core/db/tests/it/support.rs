@@ -98,10 +98,16 @@ pub fn tiny() -> DbConfig {
         group_bytes_max: 2000,
         record_bytes_max: 32 << 10,
         overlay_bytes_max: 6000,
+        checkpoint_journal_bytes: 8000,
         checkpoint_age_ms: 1000,
         runs_max: 3,
         catalog_batch_rows_max: 7,
     }
+}
+
+/// As [`tiny`], but without checkpoints by size.
+pub fn tiny_unhurried() -> DbConfig {
+    DbConfig { overlay_bytes_max: 1 << 20, checkpoint_journal_bytes: 1 << 20, ..tiny() }
 }
 
 /// Never checkpoints by itself.
