@@ -23,6 +23,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // The library knows the port only; its binary connects to the chain.
     ("cess-miner", &["gw-types", "gw-miner-wire", "gw-chain"]),
     ("gw-s3", &["gw-types", "gw-store"]),
+    ("gw-nbd", &["gw-types", "gw-store"]),
     ("xtask", &[]),
     ("examples", &[]),
 ];
@@ -35,6 +36,8 @@ const HOME: &[(&str, &[&str])] = &[
     ("s3s", &["gw-s3"]),
     ("fuser", &["gw-fuse"]),
     ("nbd", &["gw-nbd"]),
+    ("tokio-rustls", &["gw-nbd"]),
+    ("rustls-webpki", &["gw-nbd"]),
     ("subxt", &["gw-chain"]),
     ("subxt-rpcs", &["gw-chain", "gw-devchain", "gateway"]),
     ("sled", &["gw-db", "gw-devchain"]),
