@@ -99,6 +99,9 @@ pub struct StoreSection {
     pub staging_bytes_max: Option<u64>,
     /// Bytes of memory for cached data. Default 64 MiB.
     pub cache_bytes_max: Option<u64>,
+    /// Bytes of disk for sealed frames that miners sent. Default: the lesser of 16 GiB and a tenth of
+    /// what is free. Below 16 MiB there is no such cache.
+    pub disk_cache_bytes_max: Option<u64>,
 }
 
 /// `[dispersal]`
@@ -128,7 +131,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("chain", &["url", "account_file", "allow_insecure"]),
     ("territory", &["name"]),
     ("key", &["file"]),
-    ("store", &["catalog", "staging_bytes_max", "cache_bytes_max"]),
+    ("store", &["catalog", "staging_bytes_max", "cache_bytes_max", "disk_cache_bytes_max"]),
     ("dispersal", &["seal_age_ms", "linger_ms"]),
 ];
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
+use gw_data::{DISK_CACHE_FOLDER, Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::{Engine, open_engine};
 use gw_db::disk::FileDisk;
 use gw_db::{Db, DbConfig, DbPorts};
@@ -16,6 +16,9 @@ use gw_types::ports::{Chain, Clock, Disk, Keys, Miners, Striper};
 use gw_types::{Level, Lsn, PortError, PortErrorKind, PortResult, StreamId};
 
 use crate::error::{Context, Result, fail};
+
+/// Largest cache on disk that nobody asked for.
+const DISK_CACHE_DEFAULT_MAX: u64 = 16 << 30;
 
 /// What the core stands on.
 #[derive(Clone)]
@@ -35,6 +38,8 @@ pub struct CoreConfig {
     pub engine: Option<Engine>,
     pub staging_bytes_max: Option<u64>,
     pub cache_bytes_max: Option<u64>,
+    /// `None`: the lesser of 16 GiB and a tenth of what is free.
+    pub disk_cache_bytes_max: Option<u64>,
     pub dispersal: DispersalConfig,
     /// On an empty folder: look for a log of this account and root key on the network first.
     pub restore: bool,
@@ -59,6 +64,10 @@ impl Core {
         let catalog = open_engine(engine, &config.folder.join(catalog_folder(engine))).context(opening)?;
         let striper: Arc<dyn Striper> = Arc::new(LocalStriper::new(cores()));
         let files = SegmentFiles::new(Arc::clone(&disk));
+        let disk_cache_bytes_max = match config.disk_cache_bytes_max {
+            Some(bytes) => bytes,
+            None => disk_cache_default(&*disk).context(opening)?,
+        };
         let db_ports = DbPorts { disk, catalog, clock: Arc::clone(&ports.clock), sink: files.clone() };
         let db = Db::open(db_ports, DbConfig::default()).await.context(opening)?;
         if config.restore && db.appended() == Lsn(0) {
@@ -72,8 +81,11 @@ impl Core {
             striper: Arc::clone(&striper),
             clock: Arc::clone(&ports.clock),
         };
-        let mut data_config =
-            DataConfig { staging_bytes_max: config.staging_bytes_max, ..DataConfig::default() };
+        let mut data_config = DataConfig {
+            staging_bytes_max: config.staging_bytes_max,
+            disk_cache_bytes_max,
+            ..DataConfig::default()
+        };
         if let Some(bytes) = config.cache_bytes_max {
             data_config.cache_bytes_max = bytes;
         }
@@ -103,6 +115,7 @@ impl Core {
     /// Syncs and closes. Deals under way go on at the next start.
     pub async fn close(self) -> Result<()> {
         self.dispersal.stop().await;
+        self.data.keep_cache();
         self.store.close().await.context(|| "closing the store".to_owned())
     }
 }
@@ -156,6 +169,12 @@ fn catalog_folder(engine: Engine) -> &'static str {
         Engine::Sled => "catalog-sled",
         Engine::Fjall => "catalog-fjall",
     }
+}
+
+/// A tenth of what would be free without the cache, but not more than pays off.
+fn disk_cache_default(disk: &dyn Disk) -> PortResult<u64> {
+    let own: u64 = disk.list(DISK_CACHE_FOLDER)?.iter().map(|entry| entry.len).sum();
+    Ok((disk.free_bytes()?.saturating_add(own) / 10).min(DISK_CACHE_DEFAULT_MAX))
 }
 
 fn cores() -> NonZeroUsize {

@@ -48,6 +48,7 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
         engine: args.catalog.as_deref().and_then(Engine::from_name),
         staging_bytes_max: args.staging_bytes_max,
         cache_bytes_max: None,
+        disk_cache_bytes_max: None,
         dispersal,
         restore: true,
     };

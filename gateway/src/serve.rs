@@ -48,6 +48,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         engine: config.store.catalog.as_deref().and_then(Engine::from_name),
         staging_bytes_max: config.store.staging_bytes_max,
         cache_bytes_max: config.store.cache_bytes_max,
+        disk_cache_bytes_max: config.store.disk_cache_bytes_max,
         dispersal,
         restore: true,
     };

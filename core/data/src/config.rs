@@ -39,6 +39,11 @@ pub struct DataConfig {
     pub staging_bytes_max: Option<u64>,
     /// Sealed frames kept in memory. Default 64 MiB.
     pub cache_bytes_max: u64,
+    /// Sealed frames from miners kept on the disk; below 16 MiB none are, and those of an earlier life are
+    /// removed. Default 0.
+    pub disk_cache_bytes_max: u64,
+    /// Room on the disk that this cache leaves to others: with less it shrinks. Default 1 GiB.
+    pub disk_cache_free_bytes_min: u64,
     /// Unwrapped, expanded keys kept in memory. Default 4096 (about 4 MiB).
     pub ciphers_max: usize,
     /// How long an unwrapped key may be kept. Default five minutes.
@@ -68,6 +73,8 @@ impl Default for DataConfig {
         Self {
             staging_bytes_max: None,
             cache_bytes_max: 64 << 20,
+            disk_cache_bytes_max: 0,
+            disk_cache_free_bytes_min: 1 << 30,
             ciphers_max: 4096,
             cipher_age_max: Duration::from_secs(300),
             lanes_max: 4,
@@ -118,6 +125,23 @@ pub struct ReadTotals {
     pub remote_reads: u64,
 }
 
+/// The cache on disk of frames from miners.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskCacheStatus {
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Their limit; 0 where there is no such cache.
+    pub bytes_max: u64,
+    /// Frames in it.
+    pub frames: u64,
+    /// Runs it served since open.
+    pub hits: u64,
+    /// Runs it was asked for and did not have, or had wrong.
+    pub misses: u64,
+    /// Why it turned itself off, if so.
+    pub off: Option<String>,
+}
+
 /// Figures for `status` and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataStatus {
@@ -139,6 +163,8 @@ pub struct DataStatus {
     pub cache_bytes: u64,
     /// Its limit.
     pub cache_bytes_max: u64,
+    /// The cache on disk.
+    pub disk_cache: DiskCacheStatus,
     /// What reads have cost.
     pub reads: ReadTotals,
     /// Segments whose bytes should be here and are not.

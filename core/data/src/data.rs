@@ -15,6 +15,7 @@ use gw_types::ports::WrappedBucketKey;
 use gw_types::{PortError, PortErrorKind, SegmentSeq, StreamId};
 
 use crate::config::{DataConfig, DataPorts};
+use crate::disk_cache::{DiskCache, Limits};
 use crate::keyring::{BodyKey, KeyRing};
 use crate::read::{BodyReader, FrameCache, Penalties, ReadStats};
 use crate::rows::{self, Counter, LaneClass, SegmentRow, SegmentState};
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) ring: KeyRing,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) cache: FrameCache,
+    /// `None` where the configuration wants none.
+    pub(crate) disk_cache: Option<Arc<DiskCache>>,
     pub(crate) penalties: Penalties,
     pub(crate) stats: ReadStats,
     /// Newest commit at the last recount.
@@ -95,10 +98,13 @@ impl Data {
             config.ciphers_max,
             config.cipher_age_max,
         );
+        let limits = Limits::new(config.disk_cache_bytes_max, config.disk_cache_free_bytes_min);
+        let disk_cache = DiskCache::open(ports.files.disk().clone(), limits).await;
         let shared = Shared {
             ring,
             lanes,
             cache: FrameCache::new(config.cache_bytes_max),
+            disk_cache,
             penalties: Penalties::default(),
             stats: ReadStats::default(),
             recounted: AtomicU64::new(0),
@@ -163,9 +169,21 @@ impl Data {
         BodyReader::new(self.shared.clone(), map, bucket, range)
     }
 
-    /// Forgets every frame in memory. Segment files stay: [`Data::evict`] is for those.
+    /// Forgets every frame in memory and in the disk cache, which works again if it had turned itself
+    /// off. Segment files stay: [`Data::evict`] is for those.
     pub fn drop_cache(&self) {
         self.shared.cache.clear();
+        if let Some(cache) = &self.shared.disk_cache {
+            cache.clear();
+        }
+    }
+
+    /// Writes down what the disk cache holds, so that the next life finds it. For a graceful stop;
+    /// without it what was cached last is fetched again.
+    pub fn keep_cache(&self) {
+        if let Some(cache) = &self.shared.disk_cache {
+            cache.keep();
+        }
     }
 }
 

@@ -17,12 +17,12 @@
 //! What is alive in a sparse segment is copied into another and every map pointed there by one row
 //! ([`Data::live`], [`Data::compact`]); when and which segments, dispersal decides.
 //!
-//! Left out: a disk cache for remote frames (segment files of finalized segments stay until they are
-//! evicted and serve as one).
+//! Frames that miners sent are kept, sealed, in memory and in a bounded cache on the disk.
 
 mod compact;
 mod config;
 mod data;
+mod disk_cache;
 mod error;
 mod keyring;
 mod locate;
@@ -34,8 +34,9 @@ mod upkeep;
 mod write;
 
 pub use compact::{Compacted, Live, MapRows};
-pub use config::{DataConfig, DataPorts, DataStatus, ReadTotals, SegmentTotals};
+pub use config::{DataConfig, DataPorts, DataStatus, DiskCacheStatus, ReadTotals, SegmentTotals};
 pub use data::{Data, LOCAL_STREAM};
+pub use disk_cache::DISK_CACHE_FOLDER;
 pub use error::DataError;
 pub use keyring::BodyKey;
 pub use locate::Located;

@@ -241,6 +241,7 @@ impl Data {
             staging_bytes_max: shared.lanes.staging.max(),
             cache_bytes: shared.cache.bytes(),
             cache_bytes_max: shared.config.cache_bytes_max,
+            disk_cache: shared.disk_cache.as_ref().map(|cache| cache.status()).unwrap_or_default(),
             reads: shared.stats.totals(),
             poisoned: shared.ports.files.poisoned(),
             ..DataStatus::default()

@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 
 use super::server::{Answer, Routes};
 use super::wire::{
-    BucketLine, ChainLine, DealLine, DispersalLine, Dropped, Flush, Flushed, KeyLine, Landed, Marks,
-    PlacedFragment, PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, Segments, Staging, Status,
+    BucketLine, ChainLine, DealLine, DiskCacheLine, DispersalLine, Dropped, Flush, Flushed, KeyLine, Landed,
+    Marks, PlacedFragment, PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, Segments, Staging, Status,
     TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine,
 };
 use crate::core::Core;
@@ -160,6 +160,16 @@ impl Gateway {
         gauge("cess_gateway_staging_bytes", "Staged and reserved bytes.", data.staging_used_bytes);
         gauge("cess_gateway_staging_bytes_max", "Their limit.", data.staging_bytes_max);
         gauge("cess_gateway_cache_bytes", "Sealed frames in memory.", data.cache_bytes);
+        let disk_cache = &data.disk_cache;
+        gauge("cess_gateway_disk_cache_bytes", "Sealed frames from miners on the disk.", disk_cache.bytes);
+        gauge("cess_gateway_disk_cache_bytes_max", "Their limit; 0: no such cache.", disk_cache.bytes_max);
+        gauge("cess_gateway_disk_cache_hits", "Reads served from them since the start.", disk_cache.hits);
+        gauge("cess_gateway_disk_cache_misses", "Reads that they could not serve.", disk_cache.misses);
+        gauge(
+            "cess_gateway_disk_cache_off",
+            "1 when that cache has turned itself off.",
+            u64::from(disk_cache.off.is_some()),
+        );
         gauge("cess_gateway_fetched_bytes", "Sealed bytes fetched from miners.", data.reads.fetched_bytes);
         gauge("cess_gateway_deals_under_way", "Deals that are not Active yet.", dispersal.deals.len() as u64);
         gauge(
@@ -194,6 +204,9 @@ impl Gateway {
             (data.lost > 0)
                 .then(|| format!("{} segments are missing from this disk and the network", data.lost)),
         );
+        alarms.extend(data.disk_cache.off.clone().map(|why| {
+            format!("the disk cache is off until `cache drop` or a restart; reads go on without it: {why}")
+        }));
         alarms.extend(dispersal.waiting_for.clone());
         let totals = [data.open, data.sealed, data.dispersed, data.finalized];
         let buckets: Vec<BucketLine> = store.buckets.iter().map(bucket_line).collect();
@@ -225,6 +238,12 @@ impl Gateway {
                 cache_bytes: data.cache_bytes,
                 fetched_bytes: data.reads.fetched_bytes,
                 asked_bytes: data.reads.asked_bytes,
+            },
+            disk_cache: DiskCacheLine {
+                bytes: data.disk_cache.bytes,
+                max_bytes: data.disk_cache.bytes_max,
+                hits: data.disk_cache.hits,
+                misses: data.disk_cache.misses,
             },
             dispersal: dispersal_line(&dispersal),
             chain,
@@ -366,7 +385,8 @@ impl Gateway {
     }
 
     async fn drop_cache(&self) -> Verb<Dropped> {
-        let cache_bytes = self.core.data.status()?.cache_bytes;
+        let status = self.core.data.status()?;
+        let (cache_bytes, disk_cache_bytes) = (status.cache_bytes, status.disk_cache.bytes);
         self.core.data.drop_cache();
         let evicted = self
             .core
@@ -374,7 +394,12 @@ impl Gateway {
             .evict()
             .await
             .map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("evicting: {error}")))?;
-        Ok(Dropped { cache_bytes, segments_evicted: evicted.evicted, segments_kept: evicted.kept })
+        Ok(Dropped {
+            cache_bytes,
+            disk_cache_bytes,
+            segments_evicted: evicted.evicted,
+            segments_kept: evicted.kept,
+        })
     }
 
     async fn dev_miner(&self, index: &str, body: &[u8]) -> Verb<()> {

@@ -24,6 +24,8 @@ pub struct Status {
     pub buckets: Vec<BucketLine>,
     pub segments: Segments,
     pub staging: Staging,
+    #[serde(default)]
+    pub disk_cache: DiskCacheLine,
     pub dispersal: DispersalLine,
     pub chain: ChainLine,
     pub key: KeyLine,
@@ -68,6 +70,17 @@ pub struct Staging {
     /// Sealed bytes fetched from miners, and asked for by readers, since the start.
     pub fetched_bytes: u64,
     pub asked_bytes: u64,
+}
+
+/// Sealed frames from miners, kept on the disk.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct DiskCacheLine {
+    pub bytes: u64,
+    /// 0: there is none.
+    pub max_bytes: u64,
+    /// Reads that it served, and that it could not serve, since the start.
+    pub hits: u64,
+    pub misses: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -227,6 +240,8 @@ pub struct QuotaSet {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Dropped {
     pub cache_bytes: u64,
+    #[serde(default)]
+    pub disk_cache_bytes: u64,
     pub segments_evicted: u64,
     /// Segments that stay because they are not finalized yet.
     pub segments_kept: u64,

@@ -48,10 +48,12 @@ pub fn status(status: &Status) -> String {
     line(
         &mut text,
         format_args!(
-            "staging    {} of {}; cache {}",
+            "staging    {} of {}; cache {} in memory, {} of {} on disk",
             show(staging.used_bytes),
             show(staging.max_bytes),
-            show(staging.cache_bytes)
+            show(staging.cache_bytes),
+            show(status.disk_cache.bytes),
+            show(status.disk_cache.max_bytes)
         ),
     );
     let dispersal = &status.dispersal;
@@ -221,8 +223,9 @@ pub fn buckets(buckets: &[BucketLine]) -> String {
 /// `cache drop`.
 pub fn dropped(dropped: &Dropped) -> String {
     format!(
-        "{} of cache dropped; {} segments evicted, {} kept because they are not finalized\n",
+        "{} of cache in memory and {} on disk dropped; {} segments evicted, {} kept because they are not finalized\n",
         show(dropped.cache_bytes),
+        show(dropped.disk_cache_bytes),
         dropped.segments_evicted,
         dropped.segments_kept
     )

@@ -1,4 +1,4 @@
-//! One run: from memory, from the segment file, or from miners, and opened.
+//! One run: from memory, from the segment file, from the disk cache, or from miners, and opened.
 
 use std::sync::Arc;
 
@@ -126,7 +126,10 @@ async fn from_home(
     // Miners may take long, and a snapshot that is held keeps memory.
     drop(snapshot);
     match columns {
-        Some(columns) => from_miners(shared, opener, columns).await,
+        Some(columns) => match from_disk_cache(shared, opener).await {
+            Some(plain) => Ok(plain),
+            None => from_miners(shared, opener, columns).await,
+        },
         None => Err(DataError::Corrupt(format!(
             "bytes {}.. of segment {} are wrong or gone on this disk, and it is not dispersed yet",
             home.start, home.segment
@@ -225,10 +228,32 @@ async fn from_file(
     }
 }
 
+/// Frames that miners sent before. What does not open is forgotten, and fetched again.
+async fn from_disk_cache(shared: &Shared, opener: &Opener<'_>) -> Option<Bytes> {
+    let (cache, run) = (shared.disk_cache.as_ref()?, opener.run);
+    let found = cache.run(run).await;
+    let plain = found.as_ref().and_then(|sealed| opener.open(sealed).ok());
+    cache.count(plain.is_some());
+    match (&found, &plain) {
+        (Some(sealed), Some(_)) if run.sealed_len() <= KEEP_FILE_BYTES_MAX => {
+            shared.cache.put_run(run, sealed)
+        }
+        (Some(_), None) => {
+            tracing::warn!(segment = %run.segment, start = run.range.start, "cached frames do not open");
+            cache.reject(run);
+        }
+        _ => {}
+    }
+    plain
+}
+
 async fn from_miners(shared: &Shared, opener: &Opener<'_>, columns: Columns) -> Result<Bytes, DataError> {
     bump(&shared.stats.remote_reads, 1);
     bump(&shared.stats.asked_bytes, opener.run.plain_len());
     let (sealed, plain) = remote::fetch(shared, &columns, |sealed| opener.open(sealed).ok()).await?;
     shared.cache.put_run(opener.run, &sealed);
+    if let Some(cache) = &shared.disk_cache {
+        cache.put(opener.run, &sealed);
+    }
     Ok(plain)
 }

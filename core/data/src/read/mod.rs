@@ -1,10 +1,10 @@
 //! Reading bodies back: plan, fetch, open, in order.
 //!
 //! ```text
-//!   DataMap --plan--> runs --> memory cache? --> segment file? --> miner of the one data fragment
-//!                                                                  | slow, gone, lying
-//!                                                                  v
-//!                                                    the same columns of any four others, rebuilt
+//!   DataMap --plan--> runs --> memory cache? --> segment file? --> disk cache? --> miner of the one data fragment
+//!                                                                                  | slow, gone, lying
+//!                                                                                  v
+//!                                                                    the same columns of any four others, rebuilt
 //! ```
 //!
 //! [`plan`] is pure. A run is at most 1 MiB of whole frames that stand back to back in one fragment, so

@@ -114,6 +114,11 @@ impl SegmentFiles {
         self.poison.get().cloned()
     }
 
+    /// The disk that the files are on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     pub(crate) fn free_bytes(&self) -> PortResult<u64> {
         self.disk.free_bytes()
     }

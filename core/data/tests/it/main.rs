@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crash;
+mod disk_cache;
 mod moves;
 mod remote;
 mod seal;
