@@ -338,13 +338,13 @@ impl World {
         let mut hashes = [Hash32([0; 32]); FRAGMENTS];
         let miner =
             |index: usize| MinerAddr { account: account(index), endpoint: format!("http://m{index}") };
-        for index in 0..FRAGMENTS {
+        for (index, hash) in hashes.iter_mut().enumerate() {
             let body = match index.checked_sub(DATA_FRAGMENTS) {
                 None => segment.slice(index * fragment..(index + 1) * fragment),
                 Some(row) => Bytes::from(std::mem::take(&mut parity[row])),
             };
-            hashes[index] = fragment_hash(&body);
-            self.miners.put(&miner(index), fid, hashes[index], body).await.unwrap();
+            *hash = fragment_hash(&body);
+            self.miners.put(&miner(index), fid, *hash, body).await.unwrap();
         }
         let deal = DealRow {
             segments: vec![seq],
