@@ -76,6 +76,11 @@ pub(crate) fn register_gateway(endpoint: [u8; 38], domain: &str) -> Call<args::R
     transaction(OSS, "register", args::RegisterGateway { endpoint, domain: domain.as_bytes().to_vec() })
 }
 
+/// Does nothing and takes a number.
+pub(crate) fn remark(text: &str) -> Call<args::Remark> {
+    transaction("System", "remark", args::Remark { remark: text.as_bytes().to_vec() })
+}
+
 pub(crate) fn upload_declaration(user: AccountId, deal: &DealSpec) -> Call<args::UploadDeclaration> {
     let user_brief = UserBrief {
         user: user.0,

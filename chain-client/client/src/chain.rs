@@ -445,6 +445,10 @@ impl Chain for SubxtChain {
         self.receipt(calls::upload_declaration(self.account_id(), deal)).await
     }
 
+    async fn fence(&self) -> PortResult<()> {
+        self.sender.fence(&self.link).await
+    }
+
     async fn deal(&self, fid: Fid) -> PortResult<Option<DealState>> {
         self.read_deal(fid).await
     }

@@ -20,7 +20,8 @@ pub struct ChainConfig {
     pub backoff_max: Duration,
     /// Blocks for which a signed call stays valid. A power of two, 4..=65536.
     pub mortality_blocks: u64,
-    /// Calls sent and not yet final; a further one waits its turn.
+    /// Calls sent and not yet final; a further one waits its turn. At most 16, which is how far an
+    /// account's numbers may run ahead.
     pub calls_in_flight_max: usize,
     /// Miner entries read at the same time.
     pub miner_reads_at_once: usize,
@@ -45,7 +46,7 @@ impl Default for ChainConfig {
             backoff_first: Duration::from_millis(200),
             backoff_max: Duration::from_secs(5),
             mortality_blocks: 256,
-            calls_in_flight_max: 64,
+            calls_in_flight_max: 16,
             miner_reads_at_once: 16,
             answer_bytes_max: 256 << 20,
             request_bytes_max: 16 << 20,

@@ -59,6 +59,7 @@ pub async fn run(world: &World) {
     file_names_have_three_to_sixty_three_bytes(world).await;
     what_makes_no_sense_is_refused(world).await;
     calls_of_one_account_may_be_made_at_once(world).await;
+    a_fence_disturbs_no_call_of_this_life(world).await;
     an_operator_may_be_authorised(world).await;
 }
 
@@ -419,6 +420,21 @@ pub async fn calls_of_one_account_may_be_made_at_once(world: &World) {
     }
     let territory = world.owner.territory(&name).await.expect("an answer").expect("minted");
     assert_eq!(territory.locked, AT_ONCE as u128 * PER_SEGMENT);
+}
+
+/// A fence ends, is passed by calls that are under way, and takes nothing but fees.
+pub async fn a_fence_disturbs_no_call_of_this_life(world: &World) {
+    let name = world.mint("fence", 1).await;
+    let deals: Vec<DealSpec> =
+        (0..4).map(|number| world.deal(&format!("fence {number}"), 1, &name)).collect();
+    let (fenced, declared) =
+        futures::join!(world.owner.fence(), join_all(deals.iter().map(|deal| world.owner.declare(deal))));
+    fenced.expect("a fence stands in the end");
+    for result in declared {
+        result.expect("a fence refuses nothing");
+    }
+    let territory = world.owner.territory(&name).await.expect("an answer").expect("minted");
+    assert_eq!(territory.locked, 4 * PER_SEGMENT);
 }
 
 /// Another account may act for this one.

@@ -17,6 +17,8 @@
 //! the pool still holds the first, or its number was spent meanwhile, the repetition is not sent and
 //! the answer is Unknown once more, because the first may have succeeded: look again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use gw_types::ports::Receipt;
 use gw_types::{Hash32, PortError, PortErrorKind, PortResult};
 use sp_crypto_hashing::blake2_256;
@@ -35,7 +37,7 @@ use subxt_rpcs::Error as RpcsError;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::calls::Call;
+use crate::calls::{self, Call};
 use crate::fault::{Fault, Submission, assert_definite, dispatch_error, unknown_fate};
 use crate::link::{Connection, Link};
 use crate::nonce::{CallHash, NonceLane, Pending, Turn};
@@ -45,6 +47,11 @@ use crate::wire::event;
 
 /// How often a call is signed anew because its number did not fit.
 const NONCE_ATTEMPTS: u32 = 8;
+/// How far a number may be ahead of the finalized state. The same for all lives of an account: a fence
+/// of this life passes the calls of the one before.
+const NONCE_WINDOW: u64 = 16;
+/// Attempts at a fence: more than one only while somebody else's calls take its numbers.
+const FENCE_ROUNDS: u32 = 4;
 /// How often the result of a finalized call is asked for.
 const VERDICT_ATTEMPTS: u32 = 3;
 const METHOD_NOT_FOUND: i32 = -32601;
@@ -58,6 +65,8 @@ pub(crate) struct Sender {
     signer: Signer,
     lane: NonceLane,
     in_flight: Semaphore,
+    /// A number that the finalized state has reached.
+    finalized: AtomicU64,
 }
 
 /// A call that is final and succeeded.
@@ -76,7 +85,8 @@ impl Landed {
 
 impl Sender {
     pub(crate) fn new(signer: Signer, calls_in_flight_max: usize) -> Self {
-        Self { signer, lane: NonceLane::default(), in_flight: Semaphore::new(calls_in_flight_max.max(1)) }
+        let in_flight = Semaphore::new(calls_in_flight_max.clamp(1, NONCE_WINDOW as usize));
+        Self { signer, lane: NonceLane::default(), in_flight, finalized: AtomicU64::new(0) }
     }
 
     pub(crate) fn signer(&self) -> &Signer {
@@ -128,6 +138,7 @@ impl Sender {
                 // The chain repeats itself: it answers from finalized blocks, and newer ones are ahead.
                 nonce = turn.learn(nonce, nonce + 1);
             }
+            self.check_window(&snapshot, nonce, name).await?;
             let signed =
                 self.sign(&snapshot, call, nonce, link.config().mortality_blocks).map_err(misshapen)?;
             turn.sending(call_hash, nonce, lapses);
@@ -162,6 +173,48 @@ impl Sender {
             "{name}: no nonce fits after {NONCE_ATTEMPTS} attempts; another program uses this account"
         );
         Err(PortError::definite(PortErrorKind::Unavailable, message))
+    }
+
+    /// No number is handed out that is further ahead of the finalized state than the window:
+    /// [`Sender::fence`] counts on it.
+    async fn check_window(&self, snapshot: &Snapshot, nonce: u64, name: &str) -> PortResult<()> {
+        if nonce < self.finalized.load(Ordering::Relaxed) + NONCE_WINDOW {
+            return Ok(());
+        }
+        let finalized = self.finalized_nonce(snapshot).await.map_err(|fault| fault.error)?;
+        if nonce < finalized + NONCE_WINDOW {
+            return Ok(());
+        }
+        let message = format!("{name}: {} calls of this account wait to become final", nonce - finalized);
+        Err(PortError::definite(PortErrorKind::Unavailable, message))
+    }
+
+    /// Until no call that was handed over before can be executed any more.
+    ///
+    /// A lost call has a number, and an account's numbers are executed in order and once. None that was
+    /// ever handed out lies beyond the finalized number by more than the window. So once calls that do
+    /// nothing have moved the finalized number by a whole window, every number of a lost call is spent:
+    /// by that call, and then it is in a finalized block, or by another.
+    pub(crate) async fn fence(&self, link: &Link) -> PortResult<()> {
+        let snapshot = link.snapshot().await.map_err(assert_definite)?;
+        let mut finalized = self.finalized_nonce(&snapshot).await.map_err(|fault| fault.error)?;
+        let target = finalized + NONCE_WINDOW;
+        let mut failure = None;
+        for round in 0..FENCE_ROUNDS {
+            let spends = (finalized..target).map(|number| async move {
+                let call = calls::remark(&format!("fence {target} {number} {round}"));
+                self.send(link, &call).await
+            });
+            let outcomes = futures::future::join_all(spends).await;
+            failure = outcomes.into_iter().find_map(Result::err).or(failure);
+            let snapshot = link.snapshot().await.map_err(assert_definite)?;
+            finalized = self.finalized_nonce(&snapshot).await.map_err(|fault| fault.error)?;
+            if finalized >= target {
+                return Ok(());
+            }
+        }
+        let message = format!("the account's number stands at {finalized} and must pass {target}");
+        Err(failure.unwrap_or_else(|| PortError::definite(PortErrorKind::Unavailable, message)))
     }
 
     /// Before a call in doubt is made again under its number: that number must not be spent.
@@ -203,7 +256,9 @@ impl Sender {
         let account = AccountId32(self.signer.account().0);
         let transactions = snapshot.at.transactions();
         let nonce = bounded(snapshot.request_timeout, WHAT, transactions.account_nonce(&account)).await?;
-        nonce.map_err(|error| Fault::from_nonce(&error))
+        let nonce = nonce.map_err(|error| Fault::from_nonce(&error))?;
+        self.finalized.fetch_max(nonce, Ordering::Relaxed);
+        Ok(nonce)
     }
 
     fn sign<A>(

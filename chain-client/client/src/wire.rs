@@ -51,6 +51,8 @@ pub(crate) mod args {
     }
 
     arguments! {
+        /// System.remark
+        Remark { remark: Vec<u8> }
         /// StorageHandler.mint_territory
         MintTerritory { gib_count: u32, territory_name: Vec<u8>, days: u32 }
         /// StorageHandler.expanding_territory

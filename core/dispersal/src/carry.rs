@@ -6,8 +6,8 @@
 //!
 //! Money is spent once: right before a declaration is sent, its row says so and is staged; in this
 //! life a declaration of unknown outcome is repeated only after a look that found nothing, over the
-//! same port, which lets at most one of the two be executed; a later life waits until the one of the
-//! earlier cannot land any more.
+//! same port, which lets at most one of the two be executed; a later life first puts a fence behind the
+//! calls of the earlier ([`gw_types::ports::Chain::fence`]), or waits until they have lapsed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,8 +46,19 @@ pub(crate) struct Carrier {
     segments: Arc<[(SegmentSeq, DeclaredSegment)]>,
     /// What an earlier life left undecided.
     attempt: Option<AttemptRow>,
+    /// Whether, and from which block on, what an earlier life left undecided is decided.
+    fence: Fence,
     /// The file, once it is Active.
     file: Option<FileState>,
+}
+
+/// See [`Shared::fence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fence {
+    NotYet,
+    Wanted,
+    Underway,
+    Stands(u32),
 }
 
 /// How a deal ended.
@@ -62,6 +73,7 @@ pub(crate) enum Carried {
 /// What the futures of a carrier bring.
 enum Happened {
     Looked(PortResult<Look>),
+    Fenced(PortResult<u32>),
     Event(Event),
     Refused(String),
 }
@@ -87,7 +99,7 @@ impl Carrier {
         segments: Vec<(SegmentSeq, DeclaredSegment)>,
     ) -> Result<Self, DispersalError> {
         let attempt = own::attempt(&shared.ports.db.snapshot(), fid)?;
-        Ok(Self { shared, fid, row, segments: segments.into(), attempt, file: None })
+        Ok(Self { shared, fid, row, segments: segments.into(), attempt, fence: Fence::NotYet, file: None })
     }
 
     /// Until the deal is Active, or certainly not on chain.
@@ -129,7 +141,16 @@ impl Carrier {
                 Happened::Looked(look) => {
                     is_looking = false;
                     look_at = clock.elapsed() + self.shared.config.poll;
-                    self.judge(look, &deal)
+                    let events = self.judge(look, &deal);
+                    if self.fence == Fence::Wanted {
+                        self.fence = Fence::Underway;
+                        work.push(Box::pin(fenced(Arc::clone(&self.shared))));
+                    }
+                    events
+                }
+                Happened::Fenced(fenced) => {
+                    look_at = self.fenced(fenced, look_at);
+                    continue;
                 }
                 Happened::Event(event) => vec![event],
                 Happened::Refused(reason) => return self.withdraw(reason).await,
@@ -209,14 +230,16 @@ impl Carrier {
             Found::Nothing => {
                 let lapses =
                     self.attempt.map(|attempt| attempt.block.saturating_add(self.shared.config.lapse_blocks));
-                let left = lapses.map_or(0, |lapses| lapses.saturating_sub(look.block));
-                if left > 0 && deal.phase() == "looking" {
-                    let reason = format!(
-                        "a deal may have been declared right before the last stop; it is looked for during {left} more blocks"
-                    );
-                    board.waits(Who::Declare(self.fid), reason);
+                let is_fenced = matches!(self.fence, Fence::Stands(block) if look.block >= block);
+                let may_come = !is_fenced && lapses.is_some_and(|lapses| look.block < lapses);
+                if may_come && deal.phase() == "looking" {
+                    let reason = "a deal may have been declared right before the last stop: finding out";
+                    board.waits(Who::Declare(self.fid), reason.to_owned());
+                    if self.fence == Fence::NotYet {
+                        self.fence = Fence::Wanted;
+                    }
                 }
-                Event::NotOnChain { may_come: left > 0 }
+                Event::NotOnChain { may_come }
             }
             Found::Open(reported) => Event::Open(reported),
             Found::File(file) => {
@@ -225,6 +248,21 @@ impl Carrier {
             }
         };
         vec![Event::Tick(self.shared.ports.clock.elapsed(), look.block), event]
+    }
+
+    /// What an earlier life handed over is decided, or cannot be now; gives the time of the next look.
+    fn fenced(&mut self, fenced: PortResult<u32>, look_at: Duration) -> Duration {
+        match fenced {
+            Ok(block) => {
+                self.fence = Fence::Stands(block);
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::debug!(%error, "calls of an earlier life are not fenced off yet");
+                self.fence = Fence::NotYet;
+                look_at
+            }
+        }
     }
 
     fn spec(&self) -> DealSpec {
@@ -372,6 +410,10 @@ fn concerns(event: &ChainEvent, ours: Fid) -> bool {
         ChainEvent::Reported { fid, .. } | ChainEvent::Completed { fid } => *fid == ours,
         _ => false,
     }
+}
+
+async fn fenced(shared: Arc<Shared>) -> Result<Happened, DispersalError> {
+    Ok(Happened::Fenced(shared.fence().await))
 }
 
 async fn looked(shared: Arc<Shared>, fid: Fid) -> Result<Happened, DispersalError> {

@@ -9,7 +9,7 @@ use gw_data::rows::{self, SegmentState};
 use gw_types::ports::MinerAddr;
 use gw_types::{AccountId, FRAGMENT_BYTES, Fid, Hash32, Level, PortResult, SegmentSeq};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{DispersalConfig, DispersalPorts};
 use crate::error::DispersalError;
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) loader: Loader,
     /// Fragments that the chain says have moved to another miner.
     pub(crate) repaired: Mutex<BTreeSet<Hash32>>,
+    /// The finalized block after which no call of an earlier life can be executed.
+    fenced: OnceCell<u32>,
 }
 
 impl Shared {
@@ -58,7 +60,19 @@ impl Shared {
             marks: Mutex::new(marks),
             again: Notify::new(),
             repaired: Mutex::default(),
+            fenced: OnceCell::new(),
         }
+    }
+
+    /// Puts an end to calls of an earlier life, once in this life; gives the finalized block after which
+    /// what they did is seen, and nothing is added to it.
+    pub(crate) async fn fence(&self) -> PortResult<u32> {
+        let chain = &self.ports.chain;
+        let fenced = self.fenced.get_or_try_init(|| async {
+            chain.fence().await?;
+            Ok(chain.head().await?.block)
+        });
+        fenced.await.copied()
     }
 
     /// A further cut of the log, whose rows are staged.

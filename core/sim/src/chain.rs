@@ -449,6 +449,27 @@ impl Chain for Client {
     async fn declare(&self, deal: &DealSpec) -> PortResult<Receipt> {
         self.send(Call::Declare(deal.clone())).await
     }
+    /// Calls in the pool that nobody watches and that are not due before the fence is final are never
+    /// executed: their numbers are spent.
+    async fn fence(&self) -> PortResult<()> {
+        let finality = {
+            let state = self.chain.settled();
+            if state.away {
+                return Err(away());
+            }
+            state.finality
+        };
+        if !finality.is_zero() {
+            self.chain.clock.sleep(finality).await;
+        }
+        let mut state = self.chain.settled();
+        if state.away {
+            return Err(lost("the connection ended"));
+        }
+        let State { pool, watched, .. } = &mut *state;
+        pool.retain(|(_, number), pooled| pooled.account != self.account || watched.contains(number));
+        Ok(())
+    }
     async fn deal(&self, fid: Fid) -> PortResult<Option<DealState>> {
         self.read(|ledger| ledger.deal(fid))
     }

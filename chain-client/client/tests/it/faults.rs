@@ -325,3 +325,32 @@ async fn the_stream_of_events_fills_gaps_and_ends_with_its_connection() {
     bad.way.poison("chain_subscribeFinalizedHeads", Poison::LoseRequest);
     assert!(bad.chain.events().await.unwrap().next().await.is_some());
 }
+
+/// What a killed process leaves behind: calls that wait somewhere, with numbers nobody knows.
+#[tokio::test]
+async fn behind_a_fence_no_call_of_an_earlier_life_is_executed() {
+    let bad = bad_way(owner()).await;
+    for _ in 0..3 {
+        bad.way.poison(SUBMIT, Poison::Keep);
+    }
+    check(bad.pay().await, PortErrorKind::Unavailable, Outcome::Unknown);
+    assert!(bad.way.deliver().await, "without a fence it may come at any time");
+    let later =
+        SubxtChain::from_rpc_client_with(bad.net.dev.rpc_client().into(), owner(), quick()).await.unwrap();
+    later.transfer_keep_alive(other().account(), CESS).await.unwrap();
+    let before = bad.received().await;
+    assert!(before > 2 * CESS - 1, "{before}");
+
+    // Two at once have two numbers only when the first was accepted, so they are lost one by one.
+    check(bad.pay().await, PortErrorKind::Unavailable, Outcome::Unknown);
+    later.transfer_keep_alive(other().account(), CESS).await.unwrap();
+    check(bad.pay().await, PortErrorKind::Unavailable, Outcome::Unknown);
+    let before = bad.received().await;
+    let later = later.with_signer(owner());
+    Chain::fence(&later).await.unwrap();
+    bad.way.deliver().await;
+    for _ in 0..4 {
+        later.transfer_keep_alive(other().account(), CESS).await.unwrap();
+    }
+    assert_eq!(bad.received().await, before + 4 * CESS);
+}

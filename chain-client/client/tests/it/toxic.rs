@@ -15,6 +15,8 @@ pub enum Poison {
     LoseRequest,
     /// The node gets it and its answer is lost.
     LoseAnswer,
+    /// The connection breaks, and the node gets it when the test says so.
+    Keep,
     /// The node never answers.
     Hang,
     /// The node answers with this error and does nothing.
@@ -32,11 +34,25 @@ pub struct Toxic {
     inner: InProcess,
     poisons: Arc<Mutex<VecDeque<(&'static str, Poison)>>>,
     calls: Arc<Mutex<Vec<String>>>,
+    kept: Arc<Mutex<Vec<Subscription>>>,
 }
+
+/// Subscribe, its parameters, unsubscribe.
+type Subscription = (String, Option<Box<RawValue>>, String);
 
 impl Toxic {
     pub fn new(inner: InProcess) -> Self {
-        Self { inner, poisons: Arc::default(), calls: Arc::default() }
+        Self { inner, poisons: Arc::default(), calls: Arc::default(), kept: Arc::default() }
+    }
+
+    /// Gives the node what was kept from it. Whether it took all of it.
+    pub async fn deliver(&self) -> bool {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap());
+        let mut all = true;
+        for (sub, params, unsub) in kept {
+            all &= self.inner.subscribe_raw(&sub, params, &unsub).await.is_ok();
+        }
+        all
     }
 
     /// The next call of `method` that is not yet spoken for gets `poison`.
@@ -73,7 +89,7 @@ impl RpcClientT for Toxic {
     ) -> RawRpcFuture<'a, Box<RawValue>> {
         Box::pin(async move {
             match self.take(method) {
-                Poison::LoseRequest => Err(broken()),
+                Poison::LoseRequest | Poison::Keep => Err(broken()),
                 Poison::Hang => std::future::pending().await,
                 Poison::Answer(code, message) => Err(answer(code, message)),
                 Poison::LoseAnswer => {
@@ -97,6 +113,10 @@ impl RpcClientT for Toxic {
             let poison = self.take(sub);
             match poison {
                 Poison::LoseRequest => return Err(broken()),
+                Poison::Keep => {
+                    self.kept.lock().unwrap().push((sub.to_owned(), params, unsub.to_owned()));
+                    return Err(broken());
+                }
                 Poison::Hang => std::future::pending().await,
                 Poison::Answer(code, message) => return Err(answer(code, message)),
                 _ => {}

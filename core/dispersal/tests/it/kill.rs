@@ -37,6 +37,10 @@ async fn one(seed: u64) {
     let mut rng = Rng::new(seed);
     let mut world = World::new(14).await;
     world.config.linger = Duration::from_millis(200);
+    if rng.one_in(2) {
+        // Only a fence tells what became of calls of the life before.
+        world.config.lapse_blocks = u32::MAX;
+    }
     world.chain.set_finality(Duration::from_secs(rng.below(15)));
     for number in 0..14 {
         world.miners.fault(number, |fault| fault.slow = Duration::from_millis(rng.below(1500)));
@@ -89,14 +93,10 @@ async fn one(seed: u64) {
 }
 
 fn reborn(world: World, rng: &mut Rng, by_disk: bool) -> World {
-    if by_disk || rng.one_in(2) {
-        let mut cut = world.power_cut(rng.next_u64());
-        cut.config = world.config.clone();
-        cut
-    } else {
-        world.disk.restart();
-        world
-    }
+    let is_cut = by_disk || rng.one_in(2);
+    let seed = rng.next_u64();
+    let after = if is_cut { world.power_cut(seed) } else { world.killed(seed) };
+    World { config: world.config, ..after }
 }
 
 async fn work(

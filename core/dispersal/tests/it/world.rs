@@ -151,6 +151,12 @@ impl World {
         Self { disk: self.disk.power_cut(seed), catalog: self.catalog.power_cut(seed), ..self.elsewhere() }
     }
 
+    /// The same network and disk after the process was killed. Tasks of the killed one may go on here
+    /// for a moment; they write to the disk that is left behind.
+    pub fn killed(&self, seed: u64) -> Self {
+        Self { disk: self.disk.copy(), catalog: self.catalog.power_cut(seed), ..self.elsewhere() }
+    }
+
     /// Lets simulated time pass until it is done.
     pub async fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let limited = async {

@@ -220,3 +220,21 @@ async fn a_call_lapses_with_its_mortality() {
     assert_eq!(result.unwrap_err().outcome(), Outcome::Unknown);
     assert!(chain.declarations().is_empty());
 }
+
+#[tokio::test]
+async fn behind_a_fence_no_lost_call_is_executed() {
+    let clock = SimClock::default();
+    let (chain, owner) = ready(&clock).await;
+    for late in [false, true] {
+        let delay = Duration::from_secs(if late { 60 } else { 0 });
+        let lost = spec(if late { 2 } else { 1 });
+        chain.fail_next(CallKind::Declare, ChainFault::LostLands(delay));
+        owner.declare(&lost).await.unwrap_err();
+        chain.set_finality(Duration::from_secs(6));
+        clock.run_until(owner.fence()).await.unwrap();
+        let seen = chain.declarations().contains_key(&lost.fid);
+        assert_eq!(seen, !late);
+        clock.advance(Duration::from_secs(120));
+        assert_eq!(chain.declarations().contains_key(&lost.fid), seen);
+    }
+}

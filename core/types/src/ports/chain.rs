@@ -183,7 +183,8 @@ pub enum ChainEvent {
 /// between sending and finality is `Unavailable` with [`crate::Outcome::Unknown`]: look before
 /// repeating. The very same call made again on the same value, while the first is in doubt, is never
 /// executed beside the first (the answer may be Unknown once more); another value, as after a restart
-/// of the process, knows of no doubt. Calls may be made concurrently; nonces are handed out inside.
+/// of the process, knows of no doubt and asks for a [`Chain::fence`]. Calls may be made concurrently;
+/// nonces are handed out inside.
 /// Every wait is bounded.
 #[async_trait]
 pub trait Chain: Send + Sync + std::fmt::Debug {
@@ -214,6 +215,10 @@ pub trait Chain: Send + Sync + std::fmt::Debug {
     /// Declares a deal. Never call it for a fid whose [`Chain::deal`] is `Some`: the chain would lock
     /// the space twice. For a fid whose [`Chain::file`] is `Some` it only adds an owner.
     async fn declare(&self, deal: &DealSpec) -> PortResult<Receipt>;
+    /// Returns when no call of this account that another value handed over before can be executed any
+    /// more: each is in a finalized block by now, or never will be. It may cost the fees of a few calls
+    /// that do nothing, and some blocks of time.
+    async fn fence(&self) -> PortResult<()>;
     /// The open deal, if any.
     async fn deal(&self, fid: Fid) -> PortResult<Option<DealState>>;
     /// The Active file, if any.
