@@ -99,8 +99,9 @@ pub struct StoreSection {
     pub staging_bytes_max: Option<u64>,
     /// Bytes of memory for cached data. Default 64 MiB.
     pub cache_bytes_max: Option<u64>,
-    /// Bytes of disk for sealed frames that miners sent. Default: the lesser of 16 GiB and a tenth of
-    /// what is free. Below 16 MiB there is no such cache.
+    /// Bytes of disk for copies of what is finalized: segment files that need not be here, and sealed
+    /// frames that miners sent. Default: the lesser of 16 GiB and a tenth of what is free. Below 16 MiB
+    /// no frames are kept.
     pub disk_cache_bytes_max: Option<u64>,
 }
 

@@ -38,7 +38,8 @@ pub struct CoreConfig {
     pub engine: Option<Engine>,
     pub staging_bytes_max: Option<u64>,
     pub cache_bytes_max: Option<u64>,
-    /// `None`: the lesser of 16 GiB and a tenth of what is free.
+    /// For copies of what is finalized: segment files and frames from miners. `None`: the lesser of 16 GiB
+    /// and a tenth of what is free.
     pub disk_cache_bytes_max: Option<u64>,
     pub dispersal: DispersalConfig,
     /// On an empty folder: look for a log of this account and root key on the network first.
@@ -84,6 +85,7 @@ impl Core {
         let mut data_config = DataConfig {
             staging_bytes_max: config.staging_bytes_max,
             disk_cache_bytes_max,
+            finalized_bytes_max: Some(disk_cache_bytes_max),
             ..DataConfig::default()
         };
         if let Some(bytes) = config.cache_bytes_max {

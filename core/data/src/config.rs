@@ -42,8 +42,12 @@ pub struct DataConfig {
     /// Sealed frames from miners kept on the disk; below 16 MiB none are, and those of an earlier life are
     /// removed. Default 0.
     pub disk_cache_bytes_max: u64,
-    /// Room on the disk that this cache leaves to others: with less it shrinks. Default 1 GiB.
+    /// Room on the disk that this cache, and segment files that need not be here, leave to others: with
+    /// less they shrink. Default 1 GiB.
     pub disk_cache_free_bytes_min: u64,
+    /// Bytes of the files of finalized segments and of the disk cache together, looked after by
+    /// [`crate::Data::trim`]. `None` (the default): such files stay until they are evicted one by one.
+    pub finalized_bytes_max: Option<u64>,
     /// Unwrapped, expanded keys kept in memory. Default 4096 (about 4 MiB).
     pub ciphers_max: usize,
     /// How long an unwrapped key may be kept. Default five minutes.
@@ -75,6 +79,7 @@ impl Default for DataConfig {
             cache_bytes_max: 64 << 20,
             disk_cache_bytes_max: 0,
             disk_cache_free_bytes_min: 1 << 30,
+            finalized_bytes_max: None,
             ciphers_max: 4096,
             cipher_age_max: Duration::from_secs(300),
             lanes_max: 4,

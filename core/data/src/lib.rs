@@ -30,6 +30,7 @@ mod map;
 mod read;
 pub mod rows;
 mod segments;
+mod trim;
 mod upkeep;
 mod write;
 

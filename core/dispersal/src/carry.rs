@@ -363,6 +363,9 @@ impl Carrier {
         })?;
         self.shared.ports.db.wait_staged(committed.lsn).await?;
         self.shared.reached(&self.row.segments, Level::Finalized).await?;
+        if let Err(error) = self.shared.ports.data.trim().await {
+            tracing::warn!(%error, "segment files that need not be here any more stay until the next look");
+        }
         self.shared.board.forget(fid);
         self.shared.board.note(|status| status.deals_done += 1);
         Ok(())

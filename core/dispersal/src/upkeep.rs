@@ -66,6 +66,7 @@ impl Upkeep {
     }
 
     async fn pass(&mut self, shared: &Shared) -> Result<(), DispersalError> {
+        shared.ports.data.trim().await?;
         let repaired = std::mem::take(&mut *shared.repaired.lock());
         let newest = shared.ports.db.appended();
         let mut touched = BTreeSet::new();

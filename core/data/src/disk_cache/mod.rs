@@ -184,6 +184,18 @@ impl DiskCache {
         bytes
     }
 
+    /// Others take `bytes` of what would be the cache's.
+    pub(crate) fn leave(self: &Arc<Self>, bytes: u64) {
+        let is_over = {
+            let mut state = self.state.lock();
+            state.leave(bytes, &self.limits);
+            state.is_over(&self.limits)
+        };
+        if is_over {
+            self.make_room_soon();
+        }
+    }
+
     /// Writes down what the open chunks hold, so that the next life finds it. Puts go on, in new chunks.
     pub(crate) fn keep(&self) {
         let kept = self.state.lock().close_open(&self.limits);

@@ -101,8 +101,11 @@ pub(crate) struct State {
     next: u64,
     bytes: u64,
     lane_bytes: [u64; 2],
-    /// `bytes_max`, or less while the disk has little room.
+    /// `bytes_max` without what others take, or less while the disk has little room.
     limit: u64,
+    /// Bytes of `bytes_max` that others take.
+    left: u64,
+
     ghosts: Ghosts,
     off: Option<String>,
 }
@@ -162,6 +165,12 @@ impl State {
     #[cfg(test)]
     pub(crate) fn lane_bytes(&self, lane: Lane) -> u64 {
         self.lane_bytes[lane as usize]
+    }
+
+    pub(crate) fn leave(&mut self, bytes: u64, limits: &Limits) {
+        self.left = bytes;
+        // More is allowed when the next chunk begins, and the disk has room for it.
+        self.limit = self.limit.min(limits.bytes_max.saturating_sub(bytes));
     }
 
     fn count(&mut self, lane: Lane, bytes: u64) {
@@ -258,7 +267,8 @@ impl State {
         self.close(lane, limits)?;
         // Others need the disk more.
         let is_tight = disk.free_bytes()? < limits.free_bytes_min.saturating_add(limits.chunk_bytes);
-        self.limit = if is_tight { self.bytes.min(limits.bytes_max) } else { limits.bytes_max };
+        let most = limits.bytes_max.saturating_sub(self.left);
+        self.limit = if is_tight { self.bytes.min(most) } else { most };
         if self.bytes + limits.chunk_bytes > self.limit {
             return Ok(false);
         }
@@ -307,7 +317,7 @@ impl State {
     /// Forgets everything; `off` says why, when it is for good. Returns the bytes and the files' numbers.
     pub(crate) fn clear(&mut self, off: Option<String>) -> (u64, Vec<u64>) {
         let (bytes, numbers) = (self.bytes, self.chunks.keys().copied().collect());
-        *self = Self { next: self.next, limit: self.limit, off, ..Self::default() };
+        *self = Self { next: self.next, limit: self.limit, left: self.left, off, ..Self::default() };
         (bytes, numbers)
     }
 

@@ -233,6 +233,31 @@ async fn a_full_disk_turns_it_off_and_gets_its_room_back_until_it_is_dropped() {
 }
 
 #[tokio::test]
+async fn what_others_take_of_its_share_it_gives_up_at_once() {
+    let disk = MemDisk::new();
+    let cache = open(Arc::new(disk.clone()), 32 << 20).await;
+    for at in 0..40 {
+        put(&cache, &run(1, at * 16, 16)).await;
+    }
+    assert!(disk_bytes(&disk) > 20 << 20);
+    cache.leave(20 << 20);
+    while cache.evicting.load(Ordering::Acquire) {
+        tokio::task::yield_now().await;
+    }
+    assert!(disk_bytes(&disk) <= 12 << 20);
+    for at in 0..40 {
+        put(&cache, &run(2, at * 16, 16)).await;
+        assert!(disk_bytes(&disk) <= 12 << 20);
+    }
+    assert!(has(&cache, &run(2, 39 * 16, 16)).await);
+    cache.leave(0);
+    for at in 0..40 {
+        put(&cache, &run(3, at * 16, 16)).await;
+    }
+    assert!(disk_bytes(&disk) > 20 << 20);
+}
+
+#[tokio::test]
 async fn with_little_room_left_for_others_it_shrinks() {
     let disk = MemDisk::with_capacity(40 << 20);
     let limits = Limits::new(32 << 20, 4 << 20);

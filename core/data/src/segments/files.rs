@@ -119,6 +119,11 @@ impl SegmentFiles {
         &self.disk
     }
 
+    /// When a file was used last, in uses of any; `None`: so long ago that it is not open any more.
+    pub(crate) fn used_at(&self, seq: SegmentSeq) -> Option<u64> {
+        self.handles.lock().open.get(&seq).map(|handle| handle.used_at)
+    }
+
     pub(crate) fn free_bytes(&self) -> PortResult<u64> {
         self.disk.free_bytes()
     }

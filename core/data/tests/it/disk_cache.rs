@@ -106,6 +106,48 @@ async fn a_restart_keeps_it_and_a_drop_empties_it() {
 }
 
 #[tokio::test]
+async fn finalized_files_and_cached_frames_share_one_bound() {
+    const SEGMENT: u64 = 32 << 20;
+    let limits =
+        |bytes| DataConfig { disk_cache_bytes_max: bytes, finalized_bytes_max: Some(bytes), ..config() };
+    let world = World::with(limits(6 * SEGMENT)).await;
+    let mut maps = Vec::new();
+    for number in 0..5 {
+        let body = sample(number, 200_000);
+        maps.push((world.put(&format!("a{number}"), body.clone()).await, body));
+        world.disperse_all().await;
+    }
+    // One more that is only staged: it must stay, whatever the bound.
+    let staged = world.put("staged", sample(9, 200_000)).await;
+    let read = async |number: usize| {
+        let (map, body) = &maps[number];
+        world.check(map, body, 0..200_000).await;
+    };
+    // The first is used again, so the second is the one used longest ago.
+    read(0).await;
+    assert_eq!((world.files().len(), world.data.trim().await.unwrap()), (6, 2));
+    assert_eq!((world.files().len(), world.data.trim().await.unwrap()), (4, 0));
+    let asked = fetched(&world);
+    for number in [0, 3, 4] {
+        read(number).await;
+    }
+    assert_eq!(fetched(&world), asked, "these are still here");
+    read(1).await;
+    read(2).await;
+    assert!(fetched(&world) > asked && world.data.status().unwrap().disk_cache.bytes > 0);
+    world.check(&staged, &sample(9, 200_000), 0..200_000).await;
+
+    let config = limits(0);
+    let world = World { config, ..world }.reopened().await;
+    assert_eq!(world.data.trim().await.unwrap(), 3);
+    assert!(world.disk.list("cache").unwrap().is_empty() && world.files().len() == 1);
+    world.check(&staged, &sample(9, 200_000), 0..200_000).await;
+    for (map, body) in &maps {
+        world.check(map, body, 0..200_000).await;
+    }
+}
+
+#[tokio::test]
 async fn reads_go_on_when_the_cache_fails_and_it_comes_back_when_dropped() {
     for op in [FaultOp::Create, FaultOp::Write, FaultOp::Read] {
         let disk = ForgettingDisk::new();
