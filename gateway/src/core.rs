@@ -10,7 +10,7 @@ use gw_db::catalog::{Engine, open_engine};
 use gw_db::disk::FileDisk;
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_dispersal::{Dispersal, DispersalConfig, DispersalError, DispersalPorts, Restorable, RestorePorts};
-use gw_store::{Durability, Store, StoreConfig, StorePorts};
+use gw_store::{Durability, Store, StoreConfig, StorePorts, StoredMaps};
 use gw_tee::LocalStriper;
 use gw_types::ports::{Chain, Clock, Disk, Keys, Miners, Striper};
 use gw_types::{Level, Lsn, PortError, PortErrorKind, PortResult, StreamId};
@@ -96,6 +96,7 @@ impl Core {
         let dispersal_ports = DispersalPorts {
             db: Arc::clone(&db),
             data: Arc::clone(&data),
+            maps: Arc::new(StoredMaps),
             chain: Arc::clone(&ports.chain),
             miners: Arc::clone(&ports.miners),
             striper,

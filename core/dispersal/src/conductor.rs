@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -283,6 +284,9 @@ impl Conductor {
                 self.aged = target;
             }
             self.shared.publish().await?;
+        } else if self.shared.is_mark_wanted.swap(false, Ordering::AcqRel) {
+            cutter::pass_local(&self.shared, target).await?;
+            self.shared.publish().await?;
         }
         self.excuse_dead().await?;
         self.pack().await?;
@@ -466,7 +470,11 @@ impl Conductor {
     }
 
     fn begin_upkeep(&mut self) {
-        if self.shared.ports.clock.elapsed() < self.upkeep_at {
+        if self.idle_upkeep.is_none() {
+            return;
+        }
+        let is_wanted = self.shared.is_upkeep_wanted.swap(false, Ordering::AcqRel);
+        if !is_wanted && self.shared.ports.clock.elapsed() < self.upkeep_at {
             return;
         }
         if let Some(upkeep) = self.idle_upkeep.take() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gw_data::Data;
+use gw_data::{Data, MapRows};
 use gw_db::Db;
 use gw_types::TerritoryName;
 use gw_types::ports::{Chain, Clock, Keys, Miners, Striper};
@@ -15,6 +15,8 @@ pub struct DispersalPorts {
     pub db: Arc<Db>,
     /// Segments and their files.
     pub data: Arc<Data>,
+    /// Whose rows hold maps: compaction must find every one.
+    pub maps: Arc<dyn MapRows>,
     /// The chain, for the account that pays.
     pub chain: Arc<dyn Chain>,
     /// The miners' API.
@@ -54,8 +56,19 @@ pub struct DispersalConfig {
     /// a deal that was interrupted between sending and seeing waits so long. A chain whose pool lives
     /// in this process forgets it with the process: one block is enough there.
     pub lapse_blocks: u32,
-    /// How often dead deals are collected and placements compared with the chain.
+    /// How often dead deals are collected, placements compared with the chain, and looked for something
+    /// to compact.
     pub upkeep: Duration,
+    /// Space of the territory that bodies may not take, so that deleting and compacting have some: at
+    /// least two segments. `None`: two deals of large bodies, but at most an eighth of the territory.
+    pub territory_reserve_bytes: Option<u64>,
+    /// Free space of the territory below which compaction begins by itself. `None`: twice the reserve.
+    pub compact_room_bytes: Option<u64>,
+    /// Share of dead bytes in Active deals above which compaction begins by itself, in percent; 100:
+    /// never for that reason.
+    pub compact_dead_percent: u8,
+    /// Deals younger than this are not compacted for their share of dead bytes alone.
+    pub compact_age: Duration,
 }
 
 impl DispersalConfig {
@@ -73,6 +86,10 @@ impl DispersalConfig {
             retry_max: Duration::from_secs(60),
             lapse_blocks: 320,
             upkeep: Duration::from_secs(60),
+            territory_reserve_bytes: None,
+            compact_room_bytes: None,
+            compact_dead_percent: 50,
+            compact_age: Duration::from_secs(3600),
         }
     }
 }

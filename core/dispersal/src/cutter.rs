@@ -63,6 +63,30 @@ pub(crate) async fn cut(shared: &Shared, target: Lsn) -> Result<Outcome, Dispers
     }
 }
 
+/// Passes the records up to `target` that stay at home, as far as no other stands between. Costs no
+/// space: what waits for them to be finalized need not wait for the next part of the log.
+pub(crate) async fn pass_local(shared: &Shared, target: Lsn) -> Result<(), DispersalError> {
+    let marks = own::marks(&shared.ports.db.snapshot())?;
+    let mut last = marks.cut_to;
+    'all: while last < target {
+        let records = shared.ports.db.records(last, READ_BYTES_MAX).await?;
+        if records.is_empty() {
+            break;
+        }
+        for record in records {
+            if record.stream != LOCAL || record.lsn > target {
+                break 'all;
+            }
+            last = record.lsn;
+        }
+    }
+    if last > marks.cut_to {
+        let nothing = Gathered { run: Run::default(), last, hashes: BTreeMap::new(), is_blocked: false };
+        write(shared, marks, nothing).await?;
+    }
+    Ok(())
+}
+
 /// Reads records into one part.
 async fn gather(shared: &Shared, after: Lsn, target: Lsn) -> Result<Gathered, DispersalError> {
     let mut gathered =

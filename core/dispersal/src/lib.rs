@@ -3,18 +3,20 @@
 //! The [`conductor`] seals segments, has the log cut into parts ([`cutter`], [`log`]), groups both into
 //! deals ([`packer`], [`pick`]) and raises the watermarks `dispersed` and `finalized` ([`watermark`]); a
 //! [`carry`] task brings one deal from intent to Active, doing what the pure state machine in [`deal`]
-//! decides; [`upkeep`] collects dead deals and lets placements follow the chain; [`restore`] reads it
-//! all back on an empty directory.
+//! decides; [`upkeep`] collects dead deals and lets placements follow the chain; [`compact`] moves what
+//! is alive out of deals that are mostly dead, in a reserve that [`room`] keeps; [`restore`] reads it all
+//! back on an empty directory.
 //!
 //! Promises: nothing is declared that is not sealed and synced here; no deal is declared twice; a
 //! watermark passes a commit only when its text and every byte it points at have reached the level,
 //! and is staged before anybody sees it; every wait ends with an answer or has a reason in
 //! [`Dispersal::status`]; every queue, window and buffer has a named maximum.
 //!
-//! Left out: compaction; checkpoints on the network (a restore reads the whole log, and log segments
+//! Left out: checkpoints on the network (a restore reads the whole log, and log segments
 //! are never collected); repair of lost fragments, which on CESS is the miners' own.
 
 mod carry;
+mod compact;
 mod conductor;
 mod config;
 mod cutter;
@@ -26,6 +28,7 @@ mod packer;
 mod pick;
 mod placement;
 mod restore;
+mod room;
 mod rows;
 mod shared;
 mod state;
@@ -45,7 +48,9 @@ pub use error::DispersalError;
 pub use name::DealName;
 pub use restore::{Restorable, RestorePorts};
 pub use rows::LOCAL;
-pub use state::{DealProgress, DispersalStatus, Marks};
+pub use state::{
+    Compacted, CompactionPhase, CompactionStatus, DealProgress, DispersalStatus, Marks, RoomStatus,
+};
 
 use conductor::Conductor;
 use shared::Shared;
@@ -121,6 +126,20 @@ impl Dispersal {
         Ok(lsn)
     }
 
+    /// Compacts until nothing is left that pays, whatever the thresholds say, and tells what that gave.
+    /// A run under way is joined. The wait itself is not bounded here, the caller's is; what was begun
+    /// goes on.
+    pub async fn compact(&self) -> Result<Compacted, DispersalError> {
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            biased;
+            done = self.shared.desk.ask() => done,
+            _ = stop.wait_for(|stop| *stop) => {
+                Err(PortError::unknown(PortErrorKind::Unavailable, "dispersal has stopped").into())
+            }
+        }
+    }
+
     /// Removes the files of finalized segments, never of others.
     pub async fn evict(&self) -> Result<Evicted, DispersalError> {
         let mut outcome = Evicted::default();
@@ -169,10 +188,27 @@ async fn conduct(
     stopped: watch::Receiver<bool>,
 ) {
     let mut task = tokio::task::JoinSet::new();
-    task.spawn(conductor.run(stopped));
-    if let Some(Err(error)) = task.join_next().await {
-        tracing::error!(%error, "the conductor ended badly");
-        shared.board.waits(Who::Log, "dispersal has stopped after a fault of its own: restart the gateway");
-        stop.send_replace(true);
+    let mut housekeeping = tokio::task::JoinSet::new();
+    task.spawn(conductor.run(stopped.clone()));
+    housekeeping.spawn(compact::keep(Arc::clone(&shared), stopped));
+    loop {
+        tokio::select! {
+            ended = task.join_next() => {
+                if let Some(Err(error)) = ended {
+                    tracing::error!(%error, "the conductor ended badly");
+                    let reason = "dispersal has stopped after a fault of its own: restart the gateway";
+                    shared.board.waits(Who::Log, reason);
+                    stop.send_replace(true);
+                }
+                return;
+            }
+            Some(ended) = housekeeping.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "compaction ended badly");
+                    let reason = "compaction has stopped after a fault of its own: restart the gateway";
+                    shared.board.waits(Who::Compactor, reason);
+                }
+            }
+        }
     }
 }

@@ -34,8 +34,26 @@ pub(crate) struct Intent {
     pub(crate) declared: Vec<(SegmentSeq, DeclaredSegment)>,
 }
 
+/// Segments that share deals: those that are likely to die together. The log is never given back, so
+/// nothing that could be may share a deal with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Bodies,
+    /// Old bytes in new homes.
+    Moved,
+    Log,
+}
+
+fn kind(class: LaneClass) -> Kind {
+    match class {
+        LaneClass::Bulk | LaneClass::Inline | LaneClass::Volume => Kind::Bodies,
+        LaneClass::Gc => Kind::Moved,
+        LaneClass::Log => Kind::Log,
+    }
+}
+
 /// Which segments the next deal takes; `None` when it is better to wait for more. Segments that
-/// somebody waits for go at once, together; under pressure everything goes.
+/// somebody waits for go at once, all of a kind together; under pressure everything goes.
 pub(crate) fn choose(
     mut free: Vec<Free>,
     needed: &BTreeSet<SegmentSeq>,
@@ -51,14 +69,17 @@ pub(crate) fn choose(
         (some.len() >= at_least).then_some(some)
     };
     let is_bulk = |free: &Free| free.class == LaneClass::Bulk;
-    let chosen = wanted(&|free| needed.contains(&free.seq), 1, most)
+    let of = |which: Kind| move |free: &Free| kind(free.class) == which;
+    let kinds = [Kind::Bodies, Kind::Moved, Kind::Log];
+    let chosen = kinds
+        .iter()
+        .find_map(|which| wanted(&|free| of(*which)(free) && needed.contains(&free.seq), 1, most))
         .or_else(|| wanted(&is_bulk, most, most))
-        .or_else(|| wanted(&|free| !is_bulk(free), few, few))
-        .or_else(|| if is_tight { wanted(&|_| true, 1, most) } else { None });
-    let mut chosen = chosen?;
-    // A restore finds log parts as the last segments of a deal.
-    chosen.sort_by_key(|free| (free.class == LaneClass::Log, free.seq));
-    Some(chosen.into_iter().map(|free| free.seq).collect())
+        .or_else(|| {
+            kinds.iter().find_map(|which| wanted(&|free| of(*which)(free) && !is_bulk(free), few, few))
+        })
+        .or_else(|| kinds.iter().filter(|_| is_tight).find_map(|which| wanted(&of(*which), 1, most)));
+    Some(chosen?.into_iter().map(|free| free.seq).collect())
 }
 
 /// Checks that a deal of these segments can be made, chooses its miners and stages the intent.
@@ -189,10 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_waits_for_goes_at_once_with_the_log_last() {
+    fn what_somebody_waits_for_goes_at_once_and_the_log_goes_alone() {
         let mut all = free(LaneClass::Log, 1..3);
         all.extend(free(LaneClass::Inline, 3..6));
-        assert_eq!(chosen(all.clone(), &[1, 4, 5, 99], false), Some(vec![4, 5, 1]));
+        all.extend(free(LaneClass::Gc, 6..8));
+        assert_eq!(chosen(all.clone(), &[1, 4, 5, 7, 99], false), Some(vec![4, 5]));
+        assert_eq!(chosen(all.clone(), &[1, 7, 99], false), Some(vec![7]));
+        assert_eq!(chosen(all.clone(), &[1, 99], false), Some(vec![1]));
         assert_eq!(chosen(all, &[99], false), None);
     }
 
@@ -200,7 +224,8 @@ mod tests {
     fn everything_goes_when_room_is_short() {
         let mut all = free(LaneClass::Log, 9..10);
         all.extend(free(LaneClass::Bulk, 11..13));
-        assert_eq!(chosen(all, &[], true), Some(vec![11, 12, 9]));
+        assert_eq!(chosen(all, &[], true), Some(vec![11, 12]));
+        assert_eq!(chosen(free(LaneClass::Log, 9..10), &[], true), Some(vec![9]));
         assert_eq!(chosen(Vec::new(), &[], true), None);
     }
 }

@@ -305,6 +305,11 @@ impl Restorable {
             let Some((last, _)) = page.last() else { return Ok(mended) };
             from = last.next();
             for (seq, mut row) in page {
+                row.guests.retain(|guest| is_referred_to(&self.segments, *guest));
+                if row.state == SegmentState::Moved && row.live_bytes == 0 && !self.homes.contains_key(&seq) {
+                    mended.extend([(restored::segment_key(seq), None), (restored::moved_key(seq), None)]);
+                    continue;
+                }
                 let home = self
                     .homes
                     .get(&seq)
@@ -335,13 +340,19 @@ fn place(row: &mut SegmentRow, (fid, at): (Fid, usize), segment: &FileSegment) {
     }
 }
 
-/// Whether the state needs the segment's bytes. A row that does not decode counts as needed.
+/// Whether the state needs the segment's bytes: something refers to them, or to a guest's. Guests that
+/// died are still listed, because letting go of them was a record that stayed at home. A row that does
+/// not decode counts as needed.
 fn is_needed(image: &Image, seq: SegmentSeq) -> bool {
-    rows::segment(image, seq).map_or(true, |row| {
-        row.is_some_and(|row| {
-            row.state != SegmentState::Moved && (row.live_bytes > 0 || !row.guests.is_empty())
-        })
-    })
+    let is_needed = |row: SegmentRow| {
+        let is_alive = |guest: &SegmentSeq| is_referred_to(image, *guest);
+        row.state != SegmentState::Moved && (row.live_bytes > 0 || row.guests.iter().any(is_alive))
+    };
+    rows::segment(image, seq).map_or(true, |row| row.is_some_and(is_needed))
+}
+
+fn is_referred_to(image: &Image, seq: SegmentSeq) -> bool {
+    rows::segment(image, seq).map_or(true, |row| row.is_some_and(|row| row.live_bytes > 0))
 }
 
 fn segment_of(key: &[u8]) -> Option<SegmentSeq> {

@@ -1,16 +1,18 @@
 //! What the conductor, its carriers and the upkeep share: ports, watermarks, limits on memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use gw_data::rows::{self, SegmentState};
 use gw_types::ports::MinerAddr;
-use gw_types::{AccountId, FRAGMENT_BYTES, Fid, Hash32, Level, PortResult, SegmentSeq};
+use gw_types::{AccountId, FRAGMENT_BYTES, Fid, Hash32, Level, Lsn, PortResult, SegmentSeq};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
 
+use crate::compact::Desk;
 use crate::config::{DispersalConfig, DispersalPorts};
 use crate::error::DispersalError;
 use crate::pick;
@@ -42,6 +44,13 @@ pub(crate) struct Shared {
     pub(crate) repaired: Mutex<BTreeSet<Hash32>>,
     /// The finalized block after which no call of an earlier life can be executed.
     fenced: OnceCell<u32>,
+    /// Deals that compaction has emptied, and the commit from which on nothing needs them.
+    pub(crate) emptied: Mutex<BTreeMap<Fid, Lsn>>,
+    /// Somebody waits for the upkeep.
+    pub(crate) is_upkeep_wanted: AtomicBool,
+    /// A dead deal waits for the watermark.
+    pub(crate) is_mark_wanted: AtomicBool,
+    pub(crate) desk: Desk,
 }
 
 impl Shared {
@@ -61,6 +70,10 @@ impl Shared {
             again: Notify::new(),
             repaired: Mutex::default(),
             fenced: OnceCell::new(),
+            emptied: Mutex::default(),
+            is_upkeep_wanted: AtomicBool::new(false),
+            is_mark_wanted: AtomicBool::new(false),
+            desk: Desk::default(),
         }
     }
 
@@ -182,6 +195,12 @@ impl Shared {
             });
         }
         Ok(healthy)
+    }
+
+    /// Has the upkeep begin at once.
+    pub(crate) fn want_upkeep(&self) {
+        self.is_upkeep_wanted.store(true, Ordering::Release);
+        self.again.notify_one();
     }
 
     pub(crate) fn note_repair(&self, fragment: Hash32) {

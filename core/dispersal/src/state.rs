@@ -52,6 +52,75 @@ pub struct DispersalStatus {
     pub miners_known: usize,
     /// Why something does not move, when something does not, and what to do about it.
     pub waiting_for: Option<String>,
+    /// Room in the territory; `None` while there is no Active one, or nobody has asked yet.
+    pub room: Option<RoomStatus>,
+    /// What compaction sees and does.
+    pub compaction: CompactionStatus,
+}
+
+/// Room in the territory, in bytes of it (96 MiB a segment) unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoomStatus {
+    /// What may still be declared.
+    pub free_bytes: u64,
+    /// Of it, what is kept from bodies.
+    pub reserve_bytes: u64,
+    /// Sealed bytes that bodies could take when the chain was last asked.
+    pub bodies_bytes: u64,
+    /// Bodies are refused.
+    pub is_full: bool,
+}
+
+/// What compaction sees and does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CompactionStatus {
+    /// What it is doing now.
+    pub phase: CompactionPhase,
+    /// Deals in hand.
+    pub victims: u64,
+    /// Segments of them that are still to be moved.
+    pub segments_left: u64,
+    /// Segments in Active deals, those of the log not counted.
+    pub segments: u64,
+    /// Bytes in them that something refers to.
+    pub live_bytes: u64,
+    /// Bytes in them that are deleted, or were never filled.
+    pub dead_bytes: u64,
+    /// Segments in deals with the log, which are never given back.
+    pub log_segments: u64,
+    /// What it has done since the start.
+    pub done: Compacted,
+}
+
+/// What compaction is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CompactionPhase {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// Looking for what is alive.
+    Looking,
+    /// Copying.
+    Moving,
+    /// Waiting until the new homes, and the log that tells of them, are finalized.
+    Dispersing,
+    /// Waiting until the old deals are deleted.
+    Collecting,
+}
+
+/// What compaction did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Deals that are gone from the chain.
+    pub deals: u64,
+    /// Space of the territory that they gave back.
+    pub freed_bytes: u64,
+    /// Space of the territory that new homes took; the log's is not counted.
+    pub taken_bytes: u64,
+    /// Sealed bytes that were copied.
+    pub moved_bytes: u64,
+    /// Why it did not do more, when something was in its way.
+    pub hindrance: Option<String>,
 }
 
 /// Who waits.
@@ -73,6 +142,10 @@ pub(crate) enum Who {
     Stopped(Fid),
     /// Collecting and placements.
     Upkeep,
+    /// Bodies, for room in the territory.
+    Room,
+    /// Compaction.
+    Compactor,
 }
 
 #[derive(Debug, Default)]

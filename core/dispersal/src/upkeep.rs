@@ -1,9 +1,10 @@
 //! What is looked after slowly: dead deals are collected, and placements follow the chain.
 //!
-//! A deal is dead when nothing refers to any of its segments. It is deleted on chain only after the
-//! record that dropped the last reference is finalized, so that no restore can come to a state that
-//! still needs it; the LSN at which it was first seen dead stands for that record. Deals with log
-//! segments are never collected here.
+//! A deal is dead when nothing needs the bytes of any of its segments: nothing refers to them, or they
+//! have been moved. It is deleted on chain only after the record that dropped the last reference, or
+//! moved the last bytes, is finalized, so that no restore can come to a state that still needs it; the
+//! LSN at which it was first seen dead stands for that record, or the one that compaction has left. The
+//! row of a moved segment stays while maps name it. Deals with log segments are never collected here.
 //!
 //! Miners move and columns are repaired: endpoints are compared with the chain's list at the start and
 //! whenever that has changed, columns whose repair an event told are looked up, and a few deals are
@@ -11,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gw_data::rows::{self, DealRow, DealState, SegmentRow, SegmentState};
 use gw_types::ports::MinerAddr;
@@ -94,14 +96,18 @@ impl Upkeep {
         repaired: &BTreeSet<Hash32>,
     ) -> Result<BTreeSet<Fid>, DispersalError> {
         let (mut alive, mut touched) = (BTreeSet::new(), BTreeSet::new());
+        let mut husks = Vec::new();
         let mut from = SegmentSeq(0);
         loop {
             // A snapshot for each page: a long one would keep the journal's overlay from shrinking.
             let page = rows::segments(&shared.ports.db.snapshot(), from, ROWS_MAX)?;
             let Some((last, _)) = page.last() else { break };
             from = last.next();
-            for (_, row) in &page {
-                let Some((fid, _)) = row.deal else { continue };
+            for (seq, row) in &page {
+                let Some((fid, _)) = row.deal else {
+                    husks.extend((row.state == SegmentState::Moved && is_dead(row)).then_some(*seq));
+                    continue;
+                };
                 if !is_collectable(row) {
                     alive.insert(fid);
                 }
@@ -113,11 +119,16 @@ impl Upkeep {
             }
             tokio::task::yield_now().await;
         }
+        for seq in husks {
+            shared.ports.data.discard(seq)?;
+        }
+        let emptied = shared.emptied.lock().clone();
         let mut dead = BTreeMap::new();
         let now = shared.ports.db.appended();
         for_each_active(shared, |page| {
             for (fid, _) in page.into_iter().filter(|(fid, _)| !alive.contains(fid)) {
-                dead.insert(fid, self.dead.get(&fid).copied().unwrap_or(now));
+                let first = self.dead.get(&fid).copied().unwrap_or(now);
+                dead.insert(fid, emptied.get(&fid).copied().unwrap_or(first));
             }
             Ok(())
         })
@@ -130,8 +141,12 @@ impl Upkeep {
         let finalized = shared.board.shown_marks().finalized;
         let due: Vec<Fid> =
             self.dead.iter().filter(|(_, lsn)| **lsn <= finalized).map(|(fid, _)| *fid).collect();
+        if due.len() < self.dead.len() {
+            shared.is_mark_wanted.store(true, Ordering::Release);
+        }
         for fid in due.into_iter().take(COLLECT_MAX) {
             collect_one(shared, fid).await?;
+            shared.emptied.lock().remove(&fid);
             self.dead.remove(&fid);
             self.missing.remove(&fid);
         }
@@ -216,7 +231,11 @@ impl Upkeep {
 }
 
 fn is_collectable(row: &SegmentRow) -> bool {
-    row.state == SegmentState::Finalized && is_dead(row)
+    match row.state {
+        SegmentState::Finalized => is_dead(row),
+        SegmentState::Moved => true,
+        SegmentState::Open | SegmentState::Sealed | SegmentState::Dispersed => false,
+    }
 }
 
 async fn for_each_active(
@@ -255,7 +274,9 @@ async fn collect_one(shared: &Shared, fid: Fid) -> Result<(), DispersalError> {
         return Err(error.into());
     }
     for seq in &row.segments {
-        shared.ports.data.discard(*seq)?;
+        if !shared.ports.data.discard(*seq)? {
+            shared.ports.data.abandon(*seq)?;
+        }
     }
     shared.ports.db.transact(|txn| {
         txn.stream(LOCAL);

@@ -36,10 +36,12 @@ use pack::{Parcel, by_fragment};
 pub use live::{Live, MapRows};
 
 /// What became of a victim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compacted {
     /// Sealed bytes that have a new home; 0 when nothing was alive any more.
     pub moved_bytes: u64,
+    /// Segments that they are in now.
+    pub homes: BTreeSet<SegmentSeq>,
     /// From this commit on nothing needs the victim's own bytes.
     pub lsn: Lsn,
 }
@@ -77,21 +79,23 @@ impl Data {
                 return Ok(None);
             }
             let mut moved = MovedRow::default();
-            let mut moved_bytes = 0;
+            let (mut moved_bytes, mut homes) = (0, BTreeSet::new());
             for (parcel, place, copy) in copies {
                 moved.ranges.extend(parcel.ranges(place.segment, place.start));
                 moved_bytes += u64::from(parcel.len);
+                homes.insert(place.segment);
                 copy.attach(txn, place)?;
             }
             self.move_segment(txn, victim, &moved)?;
-            Ok(Some(moved_bytes))
+            Ok(Some((moved_bytes, homes)))
         })?;
         self.shared.ports.db.wait_staged(committed.lsn).await?;
         if committed.value.is_some() {
             // The row says so already. Readers that have it open keep it.
             self.shared.ports.files.remove(victim)?;
         }
-        Ok(Compacted { moved_bytes: committed.value.unwrap_or_default(), lsn: committed.lsn })
+        let (moved_bytes, homes) = committed.value.unwrap_or_default();
+        Ok(Compacted { moved_bytes, homes, lsn: committed.lsn })
     }
 
     /// Copies runs into the compaction lane, synced.

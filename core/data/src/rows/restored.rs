@@ -4,7 +4,9 @@ use gw_db::{DbError, Read};
 use gw_types::ports::Row;
 use gw_types::{Fid, SegmentSeq};
 
-use super::{Counter, DEAL_TABLE, DealRow, SEGMENT_TABLE, SegmentRow, counter, encode, numbered};
+use super::{
+    Counter, DEAL_TABLE, DealRow, MOVED_TABLE, SEGMENT_TABLE, SegmentRow, counter, encode, numbered,
+};
 
 /// The row of a segment.
 pub fn segment(seq: SegmentSeq, row: &SegmentRow) -> Row {
@@ -14,6 +16,11 @@ pub fn segment(seq: SegmentSeq, row: &SegmentRow) -> Row {
 /// The key of a segment's row.
 pub fn segment_key(seq: SegmentSeq) -> Vec<u8> {
     numbered(SEGMENT_TABLE, seq.0)
+}
+
+/// The key of the row that says where a segment was moved.
+pub fn moved_key(seq: SegmentSeq) -> Vec<u8> {
+    numbered(MOVED_TABLE, seq.0)
 }
 
 /// The row of a deal.

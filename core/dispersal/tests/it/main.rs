@@ -6,6 +6,7 @@
 
 mod chain_faults;
 mod collect;
+mod compact;
 mod kill;
 mod restore;
 mod smooth;

@@ -12,7 +12,9 @@ use gw_codec::erasure::Code;
 use gw_codec::hash::stripe_hashes;
 use gw_codec::layout::{Segment, segment_range};
 use gw_data::rows;
-use gw_data::{Data, DataConfig, DataError, DataMap, DataPorts, LaneClass, SegmentFiles, StagedBody};
+use gw_data::{
+    Data, DataConfig, DataError, DataMap, DataPorts, LaneClass, MapRows, SegmentFiles, StagedBody,
+};
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_dispersal::{Dispersal, DispersalConfig, DispersalError, DispersalPorts, Restorable, RestorePorts};
 use gw_sim::{ForgettingCatalog, ForgettingDisk, ModelChain, ModelMiners, Rng, SimClock};
@@ -218,6 +220,7 @@ impl World {
         let ports = DispersalPorts {
             db: db.clone(),
             data: data.clone(),
+            maps: Arc::new(NamedMaps),
             chain: chain.clone(),
             miners,
             striper,
@@ -304,6 +307,19 @@ fn key(name: &str) -> Vec<u8> {
 
 fn decoded(value: &[u8]) -> DataMap {
     postcard::from_bytes(value).unwrap()
+}
+
+/// Knows the rows of [`Gateway::put`].
+#[derive(Debug)]
+struct NamedMaps;
+
+impl MapRows for NamedMaps {
+    fn tables(&self) -> &[u8] {
+        &[0x10]
+    }
+    fn maps(&self, _key: &[u8], value: &[u8]) -> Result<Vec<DataMap>, DataError> {
+        Ok(vec![decoded(value)])
+    }
 }
 
 impl Gateway {
