@@ -28,6 +28,8 @@ pub struct Config {
     pub store: StoreSection,
     #[serde(default)]
     pub dispersal: DispersalSection,
+    #[serde(default)]
+    pub compaction: CompactionSection,
 }
 
 /// `[s3]`
@@ -78,6 +80,9 @@ pub struct ChainSection {
 pub struct TerritorySection {
     /// The territory that objects are stored in. It must exist: `cess-gateway territory mint`.
     pub name: String,
+    /// Bytes of it that bodies may not take, so that deleting and compacting have some. Default: 12 GiB
+    /// (two deals of large bodies), but at most an eighth of the territory.
+    pub reserve_bytes: Option<u64>,
 }
 
 /// `[key]`
@@ -121,19 +126,36 @@ impl Default for DispersalSection {
     }
 }
 
+/// `[compaction]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct CompactionSection {
+    /// Bytes of free territory below which it begins by itself. Default: twice the reserve.
+    pub room_bytes: Option<u64>,
+    /// Percentage of dead bytes in Active deals above which it begins by itself. Default 50; 100: never.
+    pub dead_percent: u8,
+}
+
+impl Default for CompactionSection {
+    fn default() -> Self {
+        Self { room_bytes: None, dead_percent: 50 }
+    }
+}
+
 fn default_data_dir() -> PathBuf {
     PathBuf::from("cess-data")
 }
 
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["data_dir", "s3", "admin", "chain", "territory", "key", "store", "dispersal"]),
+    ("", &["data_dir", "s3", "admin", "chain", "territory", "key", "store", "dispersal", "compaction"]),
     ("s3", &["listen", "regions", "base_domains"]),
     ("admin", &["listen"]),
     ("chain", &["url", "account_file", "allow_insecure"]),
-    ("territory", &["name"]),
+    ("territory", &["name", "reserve_bytes"]),
     ("key", &["file"]),
     ("store", &["catalog", "staging_bytes_max", "cache_bytes_max", "disk_cache_bytes_max"]),
     ("dispersal", &["seal_age_ms", "linger_ms"]),
+    ("compaction", &["room_bytes", "dead_percent"]),
 ];
 
 impl Config {
@@ -150,6 +172,9 @@ impl Config {
             table.try_into().context(|| "a value is missing or of the wrong kind".to_owned())?;
         if config.s3.regions.is_empty() {
             return fail("s3.regions is empty: clients sign for a region, so name at least one");
+        }
+        if config.compaction.dead_percent > 100 {
+            return fail("compaction.dead_percent is above 100; 100 switches it off");
         }
         if let Some(engine) = &config.store.catalog
             && !["sled", "fjall"].contains(&engine.as_str())
@@ -193,6 +218,7 @@ mod tests {
         let config = Config::parse(LEAST).unwrap();
         assert_eq!(config.s3.regions, ["cess-1", "us-east-1"]);
         assert_eq!(config.dispersal.seal_age_ms, 3_600_000);
+        assert_eq!((config.compaction.dead_percent, config.territory.reserve_bytes), (50, None));
     }
 
     #[test]
@@ -200,6 +226,9 @@ mod tests {
         let text = format!("{LEAST}[dispersal]\nseal_age_sm = 5\n");
         let error = Config::parse(&text).unwrap_err().to_string();
         assert!(error.contains("dispersal.seal_age_sm; did you mean dispersal.seal_age_ms?"), "{error}");
+        let error =
+            Config::parse(&format!("{LEAST}[compaction]\ndead_percent = 101\n")).unwrap_err().to_string();
+        assert!(error.contains("dead_percent"), "{error}");
         let error = Config::parse(&format!("dta_dir = '/d'\n{LEAST}")).unwrap_err().to_string();
         assert!(error.contains("did you mean data_dir?"), "{error}");
     }

@@ -43,6 +43,9 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
     let mut dispersal = DispersalConfig::new(territory);
     dispersal.seal_age = Duration::from_millis(config.dispersal.seal_age_ms);
     dispersal.linger = Duration::from_millis(config.dispersal.linger_ms);
+    dispersal.territory_reserve_bytes = config.territory.reserve_bytes;
+    dispersal.compact_room_bytes = config.compaction.room_bytes;
+    dispersal.compact_dead_percent = config.compaction.dead_percent;
     let core_config = CoreConfig {
         folder: dir.join("store"),
         engine: config.store.catalog.as_deref().and_then(Engine::from_name),

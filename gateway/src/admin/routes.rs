@@ -18,9 +18,9 @@ use serde::de::DeserializeOwned;
 
 use super::server::{Answer, Routes};
 use super::wire::{
-    BucketLine, ChainLine, DealLine, DiskCacheLine, DispersalLine, Dropped, Flush, Flushed, KeyLine, Landed,
-    Marks, PlacedFragment, PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, Segments, Staging, Status,
-    TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine,
+    BucketLine, ChainLine, Compacted, CompactionLine, DealLine, DiskCacheLine, DispersalLine, Dropped, Flush,
+    Flushed, KeyLine, Landed, Marks, PlacedFragment, PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet,
+    RoomLine, Segments, Staging, Status, TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine,
 };
 use crate::core::Core;
 
@@ -100,6 +100,7 @@ impl Routes for Gateway {
         let answer = match (method, path) {
             (Method::GET, ["v1", "status"]) => json(self.status().await),
             (Method::POST, ["v1", "flush"]) => json(self.flush(&body).await),
+            (Method::POST, ["v1", "compact"]) => json(self.compact().await),
             (Method::POST, ["v1", "placement"]) => json(self.placement(&body).await),
             (Method::GET, ["v1", "territories"]) => json(self.territories().await),
             (Method::POST, ["v1", "territories"]) => json(self.territory_act(&body).await),
@@ -177,6 +178,29 @@ impl Gateway {
             "Miners that answered the last probe.",
             dispersal.miners_healthy as u64,
         );
+        let compaction = &dispersal.compaction;
+        let is_running = compaction.phase != gw_dispersal::CompactionPhase::Idle;
+        gauge("cess_gateway_compaction_running", "1 while deals are compacted.", is_running.into());
+        gauge(
+            "cess_gateway_deals_live_bytes",
+            "Bytes in Active deals that are needed.",
+            compaction.live_bytes,
+        );
+        gauge("cess_gateway_deals_dead_bytes", "Bytes in Active deals that are not.", compaction.dead_bytes);
+        gauge(
+            "cess_gateway_compaction_freed_bytes",
+            "Territory that compaction and collection gave back since the start.",
+            compaction.done.freed_bytes,
+        );
+        gauge(
+            "cess_gateway_compaction_moved_bytes",
+            "Sealed bytes copied for it.",
+            compaction.done.moved_bytes,
+        );
+        let room = dispersal.room.unwrap_or_default();
+        gauge("cess_gateway_territory_free_bytes", "Territory that may still be declared.", room.free_bytes);
+        gauge("cess_gateway_territory_reserve_bytes", "Of it, kept from bodies.", room.reserve_bytes);
+        gauge("cess_gateway_territory_full", "1 while new bodies are refused for it.", room.is_full.into());
         gauge(
             "cess_gateway_simulated",
             "Development stand-ins behind this gateway.",
@@ -230,7 +254,8 @@ impl Gateway {
                 dispersed: data.dispersed.count,
                 finalized: data.finalized.count,
                 used_bytes: totals.iter().map(|total| total.used_bytes).sum(),
-                live_bytes: totals.iter().map(|total| total.live_bytes).sum(),
+                // What refers to a moved segment is counted there, and its bytes in their new home.
+                live_bytes: totals.iter().map(|total| total.live_bytes).sum::<u64>() + data.moved.live_bytes,
             },
             staging: Staging {
                 used_bytes: data.staging_used_bytes,
@@ -246,6 +271,7 @@ impl Gateway {
                 misses: data.disk_cache.misses,
             },
             dispersal: dispersal_line(&dispersal),
+            compaction: compaction_line(&dispersal),
             chain,
             key: KeyLine { kind: key.kind, simulated: key.simulated, fingerprint: key.fingerprint },
         })
@@ -276,6 +302,13 @@ impl Gateway {
         let flush: Flush = read(body)?;
         let lsn = self.core.store.flush(&admin(), flush.level).await?;
         Ok(Flushed { lsn: lsn.0 })
+    }
+
+    async fn compact(&self) -> Verb<Compacted> {
+        match self.core.dispersal.compact().await {
+            Ok(done) => Ok(compacted(&done)),
+            Err(error) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string())),
+        }
     }
 
     async fn placement(&self, body: &[u8]) -> Verb<PlacementAnswer> {
@@ -433,6 +466,36 @@ fn dispersal_line(status: &gw_dispersal::DispersalStatus) -> DispersalLine {
         miners_healthy: status.miners_healthy as u64,
         miners_known: status.miners_known as u64,
         waiting_for: status.waiting_for.clone(),
+    }
+}
+
+fn compaction_line(status: &gw_dispersal::DispersalStatus) -> CompactionLine {
+    let seen = &status.compaction;
+    CompactionLine {
+        phase: format!("{:?}", seen.phase).to_lowercase(),
+        victims: seen.victims,
+        segments_left: seen.segments_left,
+        segments: seen.segments,
+        live_bytes: seen.live_bytes,
+        dead_bytes: seen.dead_bytes,
+        log_segments: seen.log_segments,
+        done: compacted(&seen.done),
+        room: status.room.map(|room| RoomLine {
+            free_bytes: room.free_bytes,
+            reserve_bytes: room.reserve_bytes,
+            bodies_bytes: room.bodies_bytes,
+            full: room.is_full,
+        }),
+    }
+}
+
+fn compacted(done: &gw_dispersal::Compacted) -> Compacted {
+    Compacted {
+        deals: done.deals,
+        freed_bytes: done.freed_bytes,
+        taken_bytes: done.taken_bytes,
+        moved_bytes: done.moved_bytes,
+        hindrance: done.hindrance.clone(),
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Status {
     #[serde(default)]
     pub disk_cache: DiskCacheLine,
     pub dispersal: DispersalLine,
+    pub compaction: CompactionLine,
     pub chain: ChainLine,
     pub key: KeyLine,
 }
@@ -92,6 +93,53 @@ pub struct DispersalLine {
     pub miners_known: u64,
     /// Why nothing moves, when nothing does.
     pub waiting_for: Option<String>,
+}
+
+/// How much of what is paid for is dead, and what is done about it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CompactionLine {
+    /// `idle`, `looking`, `moving`, `dispersing` or `collecting`.
+    pub phase: String,
+    /// Deals in hand, and segments of them that are still to be moved.
+    pub victims: u64,
+    pub segments_left: u64,
+    /// Segments in Active deals, those of the log not counted; bytes in them that something refers to,
+    /// and bytes that are deleted or were never filled.
+    pub segments: u64,
+    pub live_bytes: u64,
+    pub dead_bytes: u64,
+    /// Segments in deals with the log, which are never given back.
+    pub log_segments: u64,
+    /// What it has done since the start.
+    pub done: Compacted,
+    /// Room in the territory; null while there is no active one.
+    pub room: Option<RoomLine>,
+}
+
+/// Bytes of the territory, 96 MiB a segment, unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct RoomLine {
+    pub free_bytes: u64,
+    /// Of them, kept for deleting and compacting.
+    pub reserve_bytes: u64,
+    /// Sealed bytes that bodies may still take.
+    pub bodies_bytes: u64,
+    /// New bodies are refused.
+    pub full: bool,
+}
+
+/// POST /v1/compact: what a run gave.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Compacted {
+    /// Deals that are gone from the chain.
+    pub deals: u64,
+    /// Bytes of the territory that they gave back, and that new homes took.
+    pub freed_bytes: u64,
+    pub taken_bytes: u64,
+    /// Sealed bytes that were copied.
+    pub moved_bytes: u64,
+    /// Why it did not do more, when something was in its way.
+    pub hindrance: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

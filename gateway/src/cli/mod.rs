@@ -62,6 +62,8 @@ pub enum Verb {
     Placement(PlacementArgs),
     /// Bring everything written so far to a durability level, and wait for it
     Flush(FlushArgs),
+    /// Move what is alive out of deals that are mostly dead, and give their space back
+    Compact(CompactArgs),
     /// Space bought on chain
     #[command(subcommand)]
     Territory(TerritoryVerb),
@@ -109,6 +111,13 @@ pub struct FlushArgs {
     pub level: LevelArg,
     /// Give up after this many seconds (what was begun goes on)
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub timeout: u64,
+}
+
+#[derive(Args, Debug)]
+pub struct CompactArgs {
+    /// Give up waiting after this many seconds (what was begun goes on)
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     pub timeout: u64,
 }
 

@@ -1,5 +1,6 @@
 //! The verbs that talk to a running gateway, or to a key file: ask, print, done.
 
+mod compact;
 mod key;
 mod print;
 mod size;
@@ -35,6 +36,7 @@ pub async fn admin(reach: &Reach, verb: Verb) -> Result<()> {
         Verb::Status => show(reach, &client.get::<Status>("/v1/status").await?, print::status),
         Verb::Placement(args) => placement(reach, &client, &args).await,
         Verb::Flush(args) => flush(reach, &client, &args).await,
+        Verb::Compact(args) => compact::compact(reach, &client, &args).await,
         Verb::Territory(verb) => territory(reach, &client, verb).await,
         Verb::User(verb) => user(reach, &client, verb).await,
         Verb::Bucket(verb) => bucket(reach, &client, verb).await,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::size::show;
-use crate::admin::wire::{BucketLine, Dropped, PlacementAnswer, Status, TerritoryLine, UserLine};
+use crate::admin::wire::{BucketLine, Compacted, Dropped, PlacementAnswer, Status, TerritoryLine, UserLine};
 
 /// `status`.
 pub fn status(status: &Status) -> String {
@@ -99,6 +99,30 @@ pub fn status(status: &Status) -> String {
                 show(territory.remaining_bytes),
                 show(territory.total_bytes),
                 territory.days_left
+            ),
+        );
+    }
+    let compaction = &status.compaction;
+    line(
+        &mut text,
+        format_args!(
+            "deals      {} segments with {} alive and {} dead; {} of the log; compaction {}, {} given back since the start",
+            compaction.segments,
+            show(compaction.live_bytes),
+            show(compaction.dead_bytes),
+            compaction.log_segments,
+            compaction.phase,
+            show(compaction.done.freed_bytes)
+        ),
+    );
+    if let Some(room) = &compaction.room {
+        line(
+            &mut text,
+            format_args!(
+                "room       {} for bodies; {} of the territory free, {} of it kept for deleting and compacting",
+                show(room.bodies_bytes),
+                show(room.free_bytes),
+                show(room.reserve_bytes)
             ),
         );
     }
@@ -216,6 +240,29 @@ pub fn buckets(buckets: &[BucketLine]) -> String {
                 limit(bucket.objects_max, |count| count.to_string())
             ),
         );
+    }
+    text
+}
+
+/// `compact`.
+pub fn compacted(done: &Compacted) -> String {
+    let mut text = String::new();
+    if done.deals == 0 {
+        line(&mut text, format_args!("nothing that pays: no deal was moved"));
+    } else {
+        line(
+            &mut text,
+            format_args!(
+                "{} deals gave back {} of territory, their new homes took {}; {} were copied",
+                done.deals,
+                show(done.freed_bytes),
+                show(done.taken_bytes),
+                show(done.moved_bytes)
+            ),
+        );
+    }
+    if let Some(hindrance) = &done.hindrance {
+        line(&mut text, format_args!("left: {hindrance}"));
     }
     text
 }

@@ -350,16 +350,22 @@ impl Gateway {
         self.clock.run_until(self.try_put(name, body)).await.unwrap()
     }
 
-    pub async fn delete(&self, name: &str) -> Lsn {
+    /// Deletes what is under a name, if anything is, and waits until that is staged.
+    pub async fn try_delete(&self, name: &str) -> Result<Lsn, DataError> {
         let committed = self.db.transact(|txn| {
-            let old = txn.get(&key(name))?.unwrap();
-            decoded(&old).release(txn)?;
-            txn.delete(key(name));
+            if let Some(old) = txn.get(&key(name))? {
+                decoded(&old).release(txn)?;
+                txn.delete(key(name));
+            }
             Ok::<_, DataError>(())
-        });
-        let lsn = committed.unwrap().lsn;
-        self.clock.run_until(self.db.wait_staged(lsn)).await.unwrap();
-        lsn
+        })?;
+        self.db.wait_staged(committed.lsn).await?;
+        Ok(committed.lsn)
+    }
+
+    pub async fn delete(&self, name: &str) -> Lsn {
+        assert!(self.map(name).is_some(), "{name} is not there");
+        self.clock.run_until(self.try_delete(name)).await.unwrap()
     }
 
     /// Writes a row without bytes.
