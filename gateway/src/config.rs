@@ -234,6 +234,14 @@ mod tests {
     }
 
     #[test]
+    fn sizes_of_the_store_are_read() {
+        let text = format!("{LEAST}[store]\ncache_bytes_max = 1\ndisk_cache_bytes_max = 0\n");
+        let store = Config::parse(&text).unwrap().store;
+        assert_eq!((store.cache_bytes_max, store.disk_cache_bytes_max), (Some(1), Some(0)));
+        assert_eq!(Config::parse(LEAST).unwrap().store.disk_cache_bytes_max, None);
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let error = Config::parse("[chain]\nurl = 'x'\n").unwrap_err().to_string();
         assert!(error.contains("territory") || error.contains("key"), "{error}");

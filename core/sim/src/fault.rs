@@ -40,6 +40,8 @@ pub enum Fault {
     Enospc,
     /// It was done, and an error is reported all the same.
     DoneButEio,
+    /// It never comes back ([`FaultOp::Read`]; all other calls fail as with [`Fault::Eio`]).
+    Hangs,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ fn error(op: FaultOp, name: &str, fault: Fault) -> PortError {
     let what = format!("{op:?} of {name:?} (injected)");
     match fault {
         Fault::Enospc => PortError::from_io(what, std::io::Error::from(std::io::ErrorKind::StorageFull)),
-        Fault::Eio => PortError::definite(PortErrorKind::Unavailable, what),
+        Fault::Eio | Fault::Hangs => PortError::definite(PortErrorKind::Unavailable, what),
         Fault::DoneButEio => PortError::unknown(PortErrorKind::Unavailable, what),
     }
 }
@@ -182,6 +184,7 @@ impl DiskFile for FaultFile {
         let fault = self.plan.lock().draw(FaultOp::Read, &self.name);
         match fault {
             None => self.inner.read_at(offset, len).await,
+            Some(Fault::Hangs) => std::future::pending().await,
             Some(fault) => Err(error(FaultOp::Read, &self.name, fault)),
         }
     }

@@ -18,7 +18,8 @@
 //! disk has little room left. Nothing is synced, and nothing read is believed before its tags opened:
 //! whoever finds a frame that does not open says so ([`DiskCache::reject`]) and fetches it again. A full
 //! disk or a failing device removes the cache and turns it off, with an alarm, until it is dropped by
-//! the operator or the process starts again; reads go on. After a restart the chunks that were closed
+//! the operator or the process starts again; reads go on. A disk that does not answer is waited for once,
+//! and then not asked for a minute. After a restart the chunks that were closed
 //! (all of them after a graceful stop) are used again. Memory: about 100 bytes a frame, of at most
 //! `entries_max` frames.
 
@@ -31,6 +32,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use gw_types::ports::Disk;
@@ -56,6 +58,11 @@ const ENTRY_BYTES_MEAN: u64 = 64 << 10;
 const ENTRIES_MIN: u64 = 128 << 10;
 /// Bytes copied at a time when frames move to the main queue.
 const COPY_BYTES_MAX: u32 = 1 << 20;
+
+/// How long a read may take; miners would have answered by then.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the cache is left alone after a read that took longer.
+const REST: Duration = Duration::from_secs(60);
 
 /// Sizes.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +92,8 @@ pub(crate) struct DiskCache {
     limits: Limits,
     state: Mutex<State>,
     evicting: AtomicBool,
+    /// Not used before this time of the clock, in milliseconds.
+    rests_until_ms: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -97,8 +106,15 @@ impl DiskCache {
             return None;
         }
         let state = Mutex::new(State::recover(&*disk, limits).await);
-        let (hits, misses) = (AtomicU64::new(0), AtomicU64::new(0));
-        Some(Arc::new(Self { disk, limits, state, evicting: AtomicBool::new(false), hits, misses }))
+        Some(Arc::new(Self {
+            disk,
+            limits,
+            state,
+            evicting: AtomicBool::default(),
+            rests_until_ms: AtomicU64::default(),
+            hits: AtomicU64::default(),
+            misses: AtomicU64::default(),
+        }))
     }
 
     /// All frames of the run, sealed and not verified, or nothing.
@@ -169,6 +185,16 @@ impl DiskCache {
     pub(crate) fn count(&self, hit: bool) {
         let counter = if hit { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The disk does not answer: the cache is not asked, nor given anything, for a while.
+    pub(crate) fn rest(&self, now: Duration) {
+        let until = now + REST;
+        self.rests_until_ms.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_resting(&self, now: Duration) -> bool {
+        now.as_millis() < u128::from(self.rests_until_ms.load(Ordering::Relaxed))
     }
 
     /// Forgets frames that did not open.

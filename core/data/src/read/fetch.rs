@@ -1,10 +1,11 @@
 //! One run: from memory, from the segment file, from the disk cache, or from miners, and opened.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use gw_codec::frame::{FrameCipher, OpenError};
 use gw_db::Snapshot;
 use gw_types::ports::WrappedBucketKey;
@@ -14,6 +15,7 @@ use super::plan::{SealedRun, Span};
 use super::remote::{self, Columns};
 use super::stats::bump;
 use crate::data::Shared;
+use crate::disk_cache;
 use crate::rows::{self, SegmentRow, SegmentState};
 use crate::{DataError, DataMap};
 
@@ -230,8 +232,18 @@ async fn from_file(
 
 /// Frames that miners sent before. What does not open is forgotten, and fetched again.
 async fn from_disk_cache(shared: &Shared, opener: &Opener<'_>) -> Option<Bytes> {
-    let (cache, run) = (shared.disk_cache.as_ref()?, opener.run);
-    let found = cache.run(run).await;
+    let (cache, run, clock) = (shared.disk_cache.as_ref()?, opener.run, &shared.ports.clock);
+    if cache.is_resting(clock.elapsed()) {
+        return None;
+    }
+    let found = match select(pin!(cache.run(run)), clock.sleep(disk_cache::PATIENCE)).await {
+        Either::Left((found, _)) => found,
+        Either::Right(((), _)) => {
+            tracing::warn!("the disk cache does not answer and is left alone for a minute");
+            cache.rest(clock.elapsed());
+            None
+        }
+    };
     let plain = found.as_ref().and_then(|sealed| opener.open(sealed).ok());
     cache.count(plain.is_some());
     match (&found, &plain) {
@@ -252,7 +264,9 @@ async fn from_miners(shared: &Shared, opener: &Opener<'_>, columns: Columns) -> 
     bump(&shared.stats.asked_bytes, opener.run.plain_len());
     let (sealed, plain) = remote::fetch(shared, &columns, |sealed| opener.open(sealed).ok()).await?;
     shared.cache.put_run(opener.run, &sealed);
-    if let Some(cache) = &shared.disk_cache {
+    if let Some(cache) = &shared.disk_cache
+        && !cache.is_resting(shared.ports.clock.elapsed())
+    {
         cache.put(opener.run, &sealed);
     }
     Ok(plain)

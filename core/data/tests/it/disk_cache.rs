@@ -1,11 +1,12 @@
 //! Frames from miners, kept on the disk: served when memory has none, never believed unopened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gw_data::{DataConfig, DataMap};
 use gw_sim::{FaultDisk, FaultOp, ForgettingDisk};
-use gw_types::ports::Disk;
+use gw_types::ports::{Clock, Disk};
 
 use crate::world::{World, sample};
 
@@ -103,6 +104,29 @@ async fn a_restart_keeps_it_and_a_drop_empties_it() {
     for seed in 0..8 {
         world.power_cut(seed).await.check(&map, &body, 0..LEN).await;
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_costs_one_wait_and_not_the_read() {
+    let disk = ForgettingDisk::new();
+    let faulty = FaultDisk::new(Arc::new(disk.clone()));
+    let world = World::on(Arc::new(faulty.clone()), disk, config()).await;
+    let (map, body) = cold(&world).await;
+    world.check(&map, &body, 0..200_000).await;
+    faulty.fail_named(FaultOp::Read, "cache/", 0, u64::MAX, gw_sim::Fault::Hangs);
+    let began = world.clock.elapsed();
+    for _ in 0..5 {
+        world.clock.run_until(world.check(&map, &body, 0..200_000)).await;
+    }
+    let waited = world.clock.elapsed() - began;
+    assert!(waited >= Duration::from_secs(3) && waited < Duration::from_secs(4), "{waited:?}");
+    assert_eq!(world.data.status().unwrap().disk_cache.off, None);
+
+    faulty.heal();
+    world.clock.advance(Duration::from_secs(61));
+    let (hits, before) = (world.data.status().unwrap().disk_cache.hits, fetched(&world));
+    world.check(&map, &body, 0..200_000).await;
+    assert!(world.data.status().unwrap().disk_cache.hits > hits && fetched(&world) == before);
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@
 //! on `<path>/db` is kept, and each commit ends with `fdatasync` on it after the flush (0 of 8 lost);
 //! the folder is synced when it is made. The applied LSN is a row of the same tree, in the same batch.
 //! sled stops all readers of the process while it applies a batch, so the database hands over small
-//! ones. Opening after an unclean stop takes about 3 s per million rows. Values above half a sled
-//! segment (512 KiB) become files of their own, which sled syncs; our rows are far shorter.
+//! ones. Opening after an unclean stop takes a second or more per million objects, and filling a fresh
+//! one with rows in order takes gigabytes of memory there, whatever `cache_capacity` says (see
+//! docs/BENCHMARKS.md). Values above half a sled segment (512 KiB) become files of their own, which sled
+//! syncs; our rows are far shorter.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
