@@ -42,8 +42,9 @@ pub struct CoreConfig {
     /// and a tenth of what is free.
     pub disk_cache_bytes_max: Option<u64>,
     pub dispersal: DispersalConfig,
-    /// On an empty folder: look for a log of this account and root key on the network first.
-    pub restore: bool,
+    /// An empty folder is filled from the network, if a log of this account and root key is there. Whether
+    /// that may be done although a part of that log is left out.
+    pub accept_incomplete_restore: bool,
 }
 
 /// The running core.
@@ -71,8 +72,8 @@ impl Core {
         };
         let db_ports = DbPorts { disk, catalog, clock: Arc::clone(&ports.clock), sink: files.clone() };
         let db = Db::open(db_ports, DbConfig::default()).await.context(opening)?;
-        if config.restore && db.appended() == Lsn(0) {
-            restore(&ports, Arc::clone(&striper), &db).await?;
+        if db.appended() == Lsn(0) {
+            restore(&ports, Arc::clone(&striper), &db, config.accept_incomplete_restore).await?;
         }
         let data_ports = DataPorts {
             db: Arc::clone(&db),
@@ -123,7 +124,14 @@ impl Core {
     }
 }
 
-async fn restore(ports: &CorePorts, striper: Arc<dyn Striper>, db: &Db) -> Result<()> {
+/// Nothing is written unless all of it can be read, or the operator said that less will do: what is
+/// written afterwards goes on from there, and the rest is given up.
+async fn restore(
+    ports: &CorePorts,
+    striper: Arc<dyn Striper>,
+    db: &Db,
+    accept_incomplete: bool,
+) -> Result<()> {
     let doing = || "restoring the namespace from the network".to_owned();
     let restore_ports = RestorePorts {
         chain: Arc::clone(&ports.chain),
@@ -138,6 +146,15 @@ async fn restore(ports: &CorePorts, striper: Arc<dyn Striper>, db: &Db) -> Resul
             found.parts_left
         ));
     }
+    if found.parts_left > 0 && !accept_incomplete {
+        return fail(format!(
+            "the network holds a log of this gateway that can be restored up to record {} only: {} parts \
+             can be used, {} not, because one of them or bytes they point at are on no miner that answers \
+             (see the log above). Nothing was changed. Start again when the miners are back. To go on \
+             without the rest, for good: --accept-incomplete-restore",
+            found.lsn.0, found.parts, found.parts_left
+        ));
+    }
     if found.parts > 0 {
         tracing::info!(
             parts = found.parts,
@@ -147,6 +164,8 @@ async fn restore(ports: &CorePorts, striper: Arc<dyn Striper>, db: &Db) -> Resul
             "restoring"
         );
         found.write(db, ports.clock.now()).await.context(doing)?;
+    } else {
+        tracing::info!("no log of this account on the network: an empty store begins");
     }
     Ok(())
 }

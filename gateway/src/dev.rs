@@ -22,7 +22,7 @@ use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::DataDir;
 use crate::devnet::{DevNet, TERRITORY};
 use crate::error::{Context, Error, Result};
-use crate::ready::{Ready, ReadyFile};
+use crate::ready::{Credentials, Ready, ReadyFile};
 use crate::run::{Listen, Serving, first_user, random_text, told_to_stop};
 
 /// Runs until told to stop.
@@ -32,6 +32,10 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
     let ready_path = args.ready_file.clone().unwrap_or_else(|| dir.join("ready.json"));
     let ready_file = ReadyFile::claim(&ready_path)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    if args.network_only {
+        let net = DevNet::start(Arc::clone(&dir), args, clock).await?;
+        return network_only(net, reach, ready_file).await;
+    }
     let key_path = dir.join("root.key");
     let new_key = !key_path.exists();
     let keys: Arc<dyn Keys> = Arc::new(RootKeys::new(root_key(&key_path)?, Arc::clone(&clock)));
@@ -50,7 +54,7 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
         cache_bytes_max: None,
         disk_cache_bytes_max: None,
         dispersal,
-        restore: true,
+        accept_incomplete_restore: args.accept_incomplete_restore,
     };
     let core = Core::open(CorePorts { chain: net.chain(), miners, keys, clock }, config).await?;
     let (access_key, secret_key) = credentials(&net, args).await?;
@@ -67,17 +71,17 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
         identity.admin_port = admin_port;
     })
     .await?;
+    let credentials = Credentials { access_key, secret_key: secret_key.to_string() };
     let ready = Ready {
-        s3: serving.s3_url(),
-        admin: serving.admin_addr().map(|addr| format!("http://{addr}")).unwrap_or_default(),
+        s3: Some(serving.s3_url()),
+        admin: serving.admin_addr().map(|addr| format!("http://{addr}")),
         chain: net.chain_url(),
-        region: listen.regions[0].clone(),
-        access_key,
-        secret_key: secret_key.to_string(),
+        region: listen.regions.first().cloned(),
+        credentials: Some(credentials.clone()),
         pid: std::process::id(),
     };
     ready_file.announce(&ready)?;
-    show(&ready, reach, begun, new_key.then_some(key_path.as_path()));
+    show(&ready, &credentials, reach, begun, new_key.then_some(key_path.as_path()));
 
     told_to_stop().await?;
     tracing::info!("stopping");
@@ -134,36 +138,62 @@ async fn listen(net: &DevNet, args: &DevArgs) -> Listen {
     }
 }
 
+/// The chain and the miners, until told to stop.
 #[allow(clippy::print_stdout, reason = "this is what the command prints")]
-fn show(ready: &Ready, reach: &Reach, begun: Instant, new_key: Option<&Path>) {
+async fn network_only(net: DevNet, reach: &Reach, ready_file: ReadyFile) -> Result<()> {
+    let ready = Ready {
+        s3: None,
+        admin: None,
+        chain: net.chain_url(),
+        region: None,
+        credentials: None,
+        pid: std::process::id(),
+    };
+    ready_file.announce(&ready)?;
     if reach.json {
-        println!(
-            "{}",
-            serde_json::json!({ "s3": ready.s3, "admin": ready.admin, "chain": ready.chain, "region": ready.region, "pid": ready.pid })
-        );
+        println!("{}", serde_json::json!({ "chain": ready.chain, "pid": ready.pid }));
+    } else {
+        println!("A development chain and its miners run; there is no gateway. For one, in its file:\n");
+        println!("  [chain]\n  url = \"{}\"\n  [territory]\n  name = \"{TERRITORY}\"\n", ready.chain);
+        println!("The account is the mnemonic in {}.", reach.data_dir.join("dev.json").display());
+    }
+    told_to_stop().await?;
+    drop(ready_file);
+    net.stop().await;
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "this is what the command prints")]
+fn show(ready: &Ready, user: &Credentials, reach: &Reach, begun: Instant, new_key: Option<&Path>) {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (s3, admin, region) = (or_none(&ready.s3), or_none(&ready.admin), or_none(&ready.region));
+    if reach.json {
+        let told = serde_json::json!({
+            "s3": s3, "admin": admin, "chain": ready.chain, "region": region, "pid": ready.pid
+        });
+        println!("{told}");
         return;
     }
     println!(
         "cess-gateway serves (in {} ms). Chain, miners and root key are development stand-ins.\n",
         begun.elapsed().as_millis()
     );
-    println!("  S3      {}   region {}", ready.s3, ready.region);
-    println!("  admin   {}   (/healthz /readyz /metrics)", ready.admin);
+    println!("  S3      {s3}   region {region}");
+    println!("  admin   {admin}   (/healthz /readyz /metrics)");
     println!("  chain   {}", ready.chain);
     println!("  data    {}\n", reach.data_dir.display());
     // Into a log or a pipe the secret does not go: whoever may read it finds it in the ready file.
     let secret =
-        if std::io::stdout().is_terminal() { ready.secret_key.as_str() } else { "(in the ready file)" };
-    println!("  access key  {}", ready.access_key);
+        if std::io::stdout().is_terminal() { user.secret_key.as_str() } else { "(in the ready file)" };
+    println!("  access key  {}", user.access_key);
     println!("  secret key  {secret}\n");
     println!("Try it from another terminal:\n");
     println!(
-        "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={}",
-        ready.access_key, ready.region
+        "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region}",
+        user.access_key
     );
     println!(
-        "  aws --endpoint-url {} s3 mb s3://first && aws --endpoint-url {} s3 cp README.md s3://first/\n",
-        ready.s3, ready.s3
+        "  aws --endpoint-url {s3} s3 mb s3://first && aws --endpoint-url {s3} s3 cp README.md s3://first/\n"
     );
     if let Some(path) = new_key {
         println!("A root key was made: {}. Without it nothing stored can ever be read;", path.display());

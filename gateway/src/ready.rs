@@ -12,19 +12,28 @@ use crate::error::{Context, Result};
 #[derive(Clone, Debug, Serialize)]
 pub struct Ready {
     /// `http://host:port`.
-    pub s3: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<String>,
     /// `http://host:port`.
-    pub admin: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
     /// `ws://host:port`.
     pub chain: String,
     /// The region clients sign for.
-    pub region: String,
-    /// Credentials of the first user.
-    pub access_key: String,
-    /// Its secret: the reason the file is 0600.
-    pub secret_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Credentials of the first user of `dev`: the reason the file is 0600.
+    #[serde(flatten)]
+    pub credentials: Option<Credentials>,
     /// This process.
     pub pid: u32,
+}
+
+/// What the first user signs with.
+#[derive(Clone, Debug, Serialize)]
+pub struct Credentials {
+    pub access_key: String,
+    pub secret_key: String,
 }
 
 /// Removes the file when dropped.

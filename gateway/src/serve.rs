@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::{DataDir, read_secret};
 use crate::error::{Context, Error, Result, fail};
+use crate::ready::{Ready, ReadyFile};
 use crate::run::{Listen, Serving, told_to_stop};
 
 /// Runs until told to stop.
@@ -29,6 +30,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         return Ok(());
     }
     let dir = DataDir::own(&config.data_dir)?;
+    let ready_file = args.ready_file.as_deref().map(ReadyFile::claim).transpose()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let keys: Arc<dyn Keys> = Arc::new(RootKeys::new(root_key(&config)?, Arc::clone(&clock)));
     let signer = signer(&config)?;
@@ -53,10 +55,11 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         cache_bytes_max: config.store.cache_bytes_max,
         disk_cache_bytes_max: config.store.disk_cache_bytes_max,
         dispersal,
-        restore: true,
+        accept_incomplete_restore: args.accept_incomplete_restore,
     };
     let simulated = if keys.evidence().simulated { vec!["root key".to_owned()] } else { Vec::new() };
     let core = Core::open(CorePorts { chain: Arc::new(chain), miners, keys, clock }, core_config).await?;
+    let config_region = config.s3.regions.first().cloned();
     let listen = Listen {
         s3: config.s3.listen,
         admin: config.admin.listen,
@@ -65,9 +68,20 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         fall_back: false,
     };
     let serving = Serving::start(&dir, core, &listen, simulated, None).await?;
+    if let Some(file) = &ready_file {
+        file.announce(&Ready {
+            s3: Some(serving.s3_url()),
+            admin: serving.admin_addr().map(|addr| format!("http://{addr}")),
+            chain: config.chain.url,
+            region: config_region,
+            credentials: None,
+            pid: std::process::id(),
+        })?;
+    }
     tracing::info!(s3 = %serving.s3_url(), "serving");
     told_to_stop().await?;
     tracing::info!("stopping");
+    drop(ready_file);
     serving.stop().await
 }
 

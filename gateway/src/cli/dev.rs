@@ -34,6 +34,12 @@ pub struct DevArgs {
     /// Written (0600) when everything serves, removed at start and stop
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
+    /// Only the development chain and miners, for a gateway started with `serve`
+    #[arg(long)]
+    pub network_only: bool,
+    /// Restore an empty data directory although a part of its log cannot be read, and give that part up
+    #[arg(long)]
+    pub accept_incomplete_restore: bool,
     /// GiB of territory bought on first start
     #[arg(long, value_name = "GIB", default_value_t = 1024)]
     pub territory_gib: u32,

@@ -92,6 +92,12 @@ pub struct ServeArgs {
     /// Check the configuration and stop
     #[arg(long)]
     pub check: bool,
+    /// Written (0600) when everything serves, removed at start and stop
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+    /// Restore an empty data directory although a part of its log cannot be read, and give that part up
+    #[arg(long)]
+    pub accept_incomplete_restore: bool,
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,7 @@
 //! Each command is a story told in steps; a step prints what it did and how long it took, and the
 //! first thing that is not as promised ends the story with a sentence. What the stories are made of:
 //! the stack as a child process ([`stack`]), the aws cli ([`aws`]), a tree of real files ([`tree`]),
-//! the load tool ([`load`]), a file system that can lose power ([`image`]).
+//! the load tool ([`load`]), a file system that can lose power ([`image`]), a gateway that is lost ([`second_home`]).
 
 mod aws;
 mod build;
@@ -13,6 +13,7 @@ mod load;
 mod options;
 mod placement;
 mod power_cut;
+mod second_home;
 mod stack;
 mod story;
 mod tree;

@@ -1,4 +1,4 @@
-//! The whole stack, `cess-gateway dev`, as a child process.
+//! The whole stack, `cess-gateway dev`, or a gateway alone, `cess-gateway serve`, as a child process.
 //!
 //! It is started with free ports and waited for by its ready file; it can be stopped as an operator
 //! would (SIGTERM), killed (SIGKILL) or frozen (SIGSTOP). However the story ends, the process is
@@ -27,6 +27,7 @@ pub struct Stack {
     data: PathBuf,
     ready_file: PathBuf,
     log: PathBuf,
+    verb: Vec<String>,
     flags: Vec<String>,
     child: Option<Child>,
 }
@@ -48,9 +49,19 @@ impl Stack {
             data: data.to_path_buf(),
             ready_file: work.join("ready.json"),
             log: work.join("gateway.log"),
+            verb: dev(data),
             flags: Vec::new(),
             child: None,
         }
+    }
+    /// `serve` with this configuration, which says that the data are in `data`.
+    pub fn serving(program: &Path, config: &Path, data: &Path, work: &Path) -> Self {
+        let verb = vec!["serve".to_owned(), "--config".to_owned(), config.to_string_lossy().into_owned()];
+        let mut stack = Self::new(program, data, work);
+        stack.ready_file = work.join("serve-ready.json");
+        stack.log = work.join("serve.log");
+        stack.verb = verb;
+        stack
     }
     /// With more flags for `dev`.
     pub fn with_flags(mut self, flags: &[&str]) -> Self {
@@ -70,10 +81,7 @@ impl Stack {
         let open = || File::options().create(true).append(true).open(&self.log);
         let log = || open().map_err(|error| format!("{}: {error}", self.log.display()));
         let mut command = Command::new(&self.program);
-        command.arg("dev").arg("--data-dir").arg(&self.data).arg("--ready-file").arg(&self.ready_file);
-        for listen in ["--s3-listen", "--admin-listen", "--chain-listen"] {
-            command.args([listen, "127.0.0.1:0"]);
-        }
+        command.args(&self.verb).arg("--ready-file").arg(&self.ready_file);
         command.args(&self.flags).stdin(Stdio::null()).stdout(log()?).stderr(log()?);
         let child = command.spawn().map_err(|error| format!("{}: {error}", self.program.display()))?;
         self.child = Some(child);
@@ -81,6 +89,12 @@ impl Stack {
     }
     /// Starts the process and waits until it serves; says how long that took.
     pub fn start(&mut self) -> Result<(Ready, Duration)> {
+        let (value, waited) = self.start_any()?;
+        let ready = Ready::read(&value).ok_or_else(|| format!("the ready file lacks something: {value}"))?;
+        Ok((ready, waited))
+    }
+    /// The same, with whatever the ready file says.
+    pub fn start_any(&mut self) -> Result<(Value, Duration)> {
         let begun = Instant::now();
         self.spawn()?;
         let pid = self.pid()?;
@@ -160,15 +174,28 @@ impl Drop for Stack {
     }
 }
 
+impl Ready {
+    fn read(value: &Value) -> Option<Self> {
+        let text = |name: &str| value[name].as_str().map(str::to_owned);
+        Some(Self {
+            s3: text("s3")?,
+            region: text("region")?,
+            access_key: text("access_key")?,
+            secret_key: text("secret_key")?,
+        })
+    }
+}
+
+fn dev(data: &Path) -> Vec<String> {
+    let listen = ["--s3-listen", "--admin-listen", "--chain-listen"];
+    let listen = listen.into_iter().flat_map(|flag| [flag, "127.0.0.1:0"]);
+    let data = data.to_string_lossy().into_owned();
+    let begin = ["dev".to_owned(), "--data-dir".to_owned(), data];
+    begin.into_iter().chain(listen.map(str::to_owned)).collect()
+}
+
 /// The ready file, once it is there and of this process.
-fn read_ready(path: &Path, pid: u32) -> Option<Ready> {
+fn read_ready(path: &Path, pid: u32) -> Option<Value> {
     let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let text = |name: &str| value[name].as_str().map(str::to_owned);
-    let ready = Ready {
-        s3: text("s3")?,
-        region: text("region")?,
-        access_key: text("access_key")?,
-        secret_key: text("secret_key")?,
-    };
-    (value["pid"].as_u64() == Some(u64::from(pid))).then_some(ready)
+    (value["pid"].as_u64() == Some(u64::from(pid))).then_some(value)
 }

@@ -9,6 +9,7 @@ use super::aws::{self, Aws};
 use super::build::build;
 use super::options::{Chance, Options, Work};
 use super::placement::{self, Placed};
+use super::second_home::SecondHome;
 use super::stack::{Ready, Stack};
 use super::story::{Story, size};
 use super::tree::{self, Digests};
@@ -37,6 +38,9 @@ pub fn demo(args: &[String]) -> Result<()> {
     let data = data_dir(&options, &work.path)?;
     let demo = Demo {
         stack: Stack::new(&program, &data, &work.path),
+        program,
+        data,
+        work: work.path.clone(),
         tree: work.path.join("tree"),
         back: work.path.join("back"),
         chance: Chance::new(options.seed),
@@ -45,7 +49,7 @@ pub fn demo(args: &[String]) -> Result<()> {
         placed: Placed::default(),
     };
     demo.tell(&mut story, &options)?;
-    story.end("everything came back, byte for byte, twice, with 8 of 14 miners stopped");
+    story.end("everything came back, byte for byte, four times, with 8 of 14 miners stopped");
     Ok(())
 }
 
@@ -61,6 +65,9 @@ fn data_dir(options: &Options, work: &Path) -> Result<PathBuf> {
 
 struct Demo {
     stack: Stack,
+    program: PathBuf,
+    data: PathBuf,
+    work: PathBuf,
     tree: PathBuf,
     back: PathBuf,
     chance: Chance,
@@ -89,7 +96,50 @@ impl Demo {
         story.step("stop the whole stack (SIGTERM) and start it again", || self.restart(&mut aws))?;
         let aws = aws.ok_or("the stack did not start again")?;
         story.step("aws s3 sync everything back and compare", || self.read_back(&aws, "sync"))?;
-        story.step("stop", || Ok(format!("after {:.1} s", self.stack.stop()?.as_secs_f64())))
+        drop(aws);
+        let mut ready = None;
+        story.step("stop, delete the catalog, start: it is rebuilt from checkpoint and journal", || {
+            self.rebuild_catalog(&mut ready)
+        })?;
+        let ready = ready.ok_or("the stack did not start again")?;
+        story
+            .step("aws s3 sync everything back and compare", || self.read_back(&Aws::new(&ready), "sync"))?;
+        let mut second = None;
+        story.step("lose the gateway: serve on a second, empty directory with the recovery copy", || {
+            self.stack.stop()?;
+            let data = self.data.clone();
+            let (home, ready, said) = SecondHome::start(&self.program, &data, &self.work, &ready)?;
+            second = Some((home, ready));
+            Ok(said)
+        })?;
+        let (mut home, ready) = second.ok_or("the second gateway did not start")?;
+        std::mem::swap(&mut self.stack, &mut home.gateway);
+        story.step("aws s3 cp --recursive everything back and compare", || {
+            self.read_back(&Aws::new(&ready), "cp")
+        })?;
+        std::mem::swap(&mut self.stack, &mut home.gateway);
+        story.step("stop", || home.stop().map(|()| String::new()))
+    }
+
+    fn rebuild_catalog(&mut self, ready: &mut Option<Ready>) -> Result<String> {
+        self.stack.stop()?;
+        let store = self.data.join("store");
+        let failed = |error: std::io::Error| format!("{}: {error}", store.display());
+        let mut deleted = Vec::new();
+        for entry in fs::read_dir(&store).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            if name.starts_with("catalog-") {
+                fs::remove_dir_all(store.join(&name)).map_err(failed)?;
+                deleted.push(name);
+            }
+        }
+        if deleted.is_empty() {
+            return Err(format!("there is no catalog in {}", store.display()));
+        }
+        let (started, waited) = self.stack.start()?;
+        *ready = Some(started);
+        let dropped = self.drop_cache()?;
+        Ok(format!("{} deleted; ready after {:.2} s; {dropped}", deleted.join(", "), waited.as_secs_f64()))
     }
 
     fn plant(&mut self, extent: &tree::Extent) -> Result<String> {
