@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to a terminal")]
 
 mod ci;
+mod conformance;
 mod demo;
 mod run;
 mod scale;
@@ -28,6 +29,9 @@ cargo xtask COMMAND
   scale [--objects N] [--engine sled|fjall|both] [--json] [--folder D] [--keep] [--debug]
                 what a store of N (2,000,000) small objects costs on each catalog engine: filled,
                 killed with SIGKILL, opened, read; about 15 GiB of writes and 4 GiB of disk
+  conformance nbd [--release]
+                nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io, fio, nbd-client, nbdkit against the NBD
+                server, each as far as it is installed
   help          this text
 ";
 
@@ -42,6 +46,10 @@ fn main() -> ExitCode {
         "kill-loop" => demo::kill_loop(&rest),
         "power-cut" => demo::power_cut(&rest),
         "scale" => scale::scale(&rest),
+        "conformance" => match rest.split_first() {
+            Some((what, rest)) if what == "nbd" => conformance::nbd(rest),
+            _ => Err("conformance of what? `conformance nbd`".to_owned()),
+        },
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
