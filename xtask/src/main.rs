@@ -26,6 +26,9 @@ cargo xtask COMMAND
                 acknowledged object compared
   power-cut [--rounds N] [--small] [--keep] [--debug | --bin-dir B] [--seed N]
                 the same with power cuts of loop-mounted ext4 and XFS images; needs root
+  figures [--small] [--debug | --bin-dir B] [--keep]
+                speed and memory of the whole stack beside their goals: PUT and GET of small
+                objects, first byte, packing, cold ranges, memory under 16 large uploads
   scale [--objects N] [--engine sled|fjall|both] [--json] [--folder D] [--keep] [--debug]
                 what a store of N (2,000,000) small objects costs on each catalog engine: filled,
                 killed with SIGKILL, opened, read; about 15 GiB of writes and 4 GiB of disk
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         "demo" => demo::demo(&rest),
         "kill-loop" => demo::kill_loop(&rest),
         "power-cut" => demo::power_cut(&rest),
+        "figures" => demo::figures(&rest),
         "scale" => scale::scale(&rest),
         "conformance" => match rest.split_first() {
             Some((what, rest)) if what == "nbd" => conformance::nbd(rest),

@@ -7,6 +7,7 @@
 
 mod aws;
 mod build;
+mod figures;
 mod image;
 mod kill_loop;
 mod load;
@@ -19,6 +20,7 @@ mod story;
 mod tree;
 mod whole_path;
 
+pub use figures::figures;
 pub use kill_loop::kill_loop;
 pub use power_cut::power_cut;
 pub use whole_path::demo;
