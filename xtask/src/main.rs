@@ -16,7 +16,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci            everything CI checks: format, clippy, tidy, tests, benches once
+  ci            everything CI checks: format, clippy, tidy, tests, benches once, demo and kill-loop
+                in their small forms
   tidy          dependency directions, licences, sources, banned calls
   demo [--small] [--data-dir D] [--keep] [--debug | --bin-dir B] [--seed N]
                 the whole path with the real aws cli: buckets, a tree of files, deals on chain,
