@@ -176,4 +176,6 @@ pub struct DataStatus {
     pub lost: u64,
     /// Set when a segment file failed to sync.
     pub poisoned: Option<String>,
+    /// The disk has no room for segment files. Cleared when room is back.
+    pub disk_full: bool,
 }

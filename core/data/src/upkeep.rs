@@ -244,6 +244,7 @@ impl Data {
             disk_cache: shared.disk_cache.as_ref().map(|cache| cache.status()).unwrap_or_default(),
             reads: shared.stats.totals(),
             poisoned: shared.ports.files.poisoned(),
+            disk_full: shared.ports.files.is_full(),
             ..DataStatus::default()
         };
         let present = shared.ports.files.list()?;

@@ -62,7 +62,8 @@ pub struct DispersalConfig {
     /// Space of the territory that bodies may not take, so that deleting and compacting have some: at
     /// least two segments. `None`: two deals of large bodies, but at most an eighth of the territory.
     pub territory_reserve_bytes: Option<u64>,
-    /// Free space of the territory below which compaction begins by itself. `None`: twice the reserve.
+    /// Free space of the territory below which compaction begins by itself; 0: never for that reason.
+    /// `None`: twice the reserve.
     pub compact_room_bytes: Option<u64>,
     /// Share of dead bytes in Active deals above which compaction begins by itself, in percent; 100:
     /// never for that reason.

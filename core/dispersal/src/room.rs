@@ -57,6 +57,11 @@ impl Space {
         self.free.saturating_sub(self.undeclared).saturating_sub(kept).saturating_mul(SEGMENT_BYTES)
     }
 
+    /// Whether bodies are refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.for_bodies() == 0
+    }
+
     /// Segments that compaction may fill; all that is free where it is urgent.
     pub(crate) fn for_compaction(&self, is_urgent: bool) -> u64 {
         let kept = if is_urgent { 0 } else { self.reserve };
@@ -90,7 +95,7 @@ pub(crate) async fn refresh(shared: &Shared) -> Result<Option<Space>, DispersalE
     let bodies = space.map(|space| space.for_bodies());
     shared.ports.data.set_room(bodies, mark);
     let bytes = |segments: u64| segments.saturating_mul(TERRITORY_BYTES_PER_SEGMENT);
-    let is_full = bodies == Some(0);
+    let is_full = space.is_some_and(|space| space.is_full());
     shared.board.note(|status| {
         status.room = space.map(|space| RoomStatus {
             free_bytes: bytes(space.free),

@@ -222,7 +222,7 @@ impl Gateway {
             health.poisoned.map(|error| format!("the journal is read-only until a restart: {error}")),
         );
         alarms.extend(data.poisoned.clone().map(|error| format!("a segment file failed: {error}")));
-        alarms.extend(health.disk_full.then(|| "the local disk is full".to_owned()));
+        alarms.extend((health.disk_full || data.disk_full).then(|| "the local disk is full".to_owned()));
         alarms.extend(chain.error.clone().map(|error| format!("the chain does not answer: {error}")));
         alarms.extend(
             (data.lost > 0)

@@ -13,6 +13,10 @@
 //! declared with: a flipped bit would otherwise get a new hash that says it is right. Whole fragments,
 //! because that hash is the one proof that needs no key.
 //!
+//! Each copy begins with a stamp of random bytes that nothing refers to. Without it, moving the only
+//! thing in a segment would make the very same segment again, and chain and miners would take the new
+//! deal for the old one, which is about to be deleted.
+//!
 //! A crash before the commit leaves bytes that no row names; the next open takes their room back. A
 //! commit that finds its victim gone or changed writes nothing. Memory: a fragment and a parcel,
 //! 12 MiB; five fragments while one is rebuilt.
@@ -34,6 +38,9 @@ use crate::{Data, DataError};
 use pack::{Parcel, by_fragment};
 
 pub use live::{Live, MapRows};
+
+/// Bytes that make a copy unlike everything before.
+const STAMP_BYTES: usize = 16;
 
 /// What became of a victim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +67,17 @@ impl Data {
     /// Moves the live runs of a finalized segment. Nothing is dispersed here: the new home goes the way
     /// of every open segment, and until the commit is finalized there the old one must stay on chain.
     ///
-    /// [`DataError::Refused`] when the segment is not finalized; [`DataError::Unreachable`] when too
-    /// few miners give right bytes: then nothing has changed.
+    /// A victim that died meanwhile is left as it is. [`DataError::Refused`] when it is not finalized;
+    /// [`DataError::Unreachable`] when too few miners give right bytes: then nothing has changed.
     pub async fn compact(&self, victim: SegmentSeq, runs: &[Filled]) -> Result<Compacted, DataError> {
-        let row = rows::segment(&self.shared.ports.db.snapshot(), victim)?;
-        let Some(row) = row.filter(|row| row.state == SegmentState::Finalized) else {
-            return Err(DataError::Refused(format!("segment {victim} is not finalized")));
+        let snapshot = self.shared.ports.db.snapshot();
+        let Some(row) = rows::segment(&snapshot, victim)? else {
+            return Ok(Compacted { moved_bytes: 0, homes: BTreeSet::new(), lsn: snapshot.lsn() });
         };
+        drop(snapshot);
+        if row.state != SegmentState::Finalized {
+            return Err(DataError::Refused(format!("segment {victim} is not finalized")));
+        }
         let copies = self.copy_runs(victim, &row, runs).await?;
         let committed = self.shared.ports.db.transact(|txn| {
             txn.stream(row.stream);
@@ -82,7 +93,7 @@ impl Data {
             let (mut moved_bytes, mut homes) = (0, BTreeSet::new());
             for (parcel, place, copy) in copies {
                 moved.ranges.extend(parcel.ranges(place.segment, place.start));
-                moved_bytes += u64::from(parcel.len);
+                moved_bytes += parcel.runs.iter().map(|run| u64::from(run.end - run.start)).sum::<u64>();
                 homes.insert(place.segment);
                 copy.attach(txn, place)?;
             }
@@ -109,8 +120,10 @@ impl Data {
             DataError::Corrupt(format!("a reference to segment {victim} crosses a fragment"))
         })?;
         let mut copies = Vec::new();
-        let mut parcel = Parcel::default();
+        let mut parcel = Parcel::behind(STAMP_BYTES as u32);
         let mut sealed = BytesMut::with_capacity(LEASE_BYTES as usize);
+        sealed.resize(STAMP_BYTES, 0);
+        self.shared.ports.keys.random(&mut sealed)?;
         for (index, runs) in parts {
             let index = FragmentIndex::new(index).expect("a segment has four data fragments");
             let bytes = whole_fragment(&self.shared, victim, row, index).await?;
@@ -125,7 +138,7 @@ impl Data {
                 sealed.extend_from_slice(&bytes[(run.start - base) as usize..(run.end - base) as usize]);
             }
         }
-        if parcel.len > 0 {
+        if !parcel.runs.is_empty() {
             copies.push((parcel, self.stage_copy(row.stream, &sealed).await?));
         }
         let mut fixed = Vec::with_capacity(copies.len());

@@ -11,10 +11,18 @@ use crate::rows::{Filled, MovedRange};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parcel {
     pub(super) runs: Vec<Filled>,
+    /// Bytes before the first run.
+    head: u32,
+    /// All bytes.
     pub(super) len: u32,
 }
 
 impl Parcel {
+    /// With room for `head` bytes in front.
+    pub(super) fn behind(head: u32) -> Self {
+        Self { runs: Vec::new(), head, len: head }
+    }
+
     /// Adds a run, unless the parcel would outgrow a lease.
     pub(super) fn add(&mut self, run: Filled) -> bool {
         let len = run.end - run.start;
@@ -29,7 +37,7 @@ impl Parcel {
     /// Where the runs are, when the parcel stands at `start` of a segment. Runs that stood side by side
     /// are one range.
     pub(super) fn ranges(&self, segment: SegmentSeq, start: u32) -> Vec<MovedRange> {
-        let mut to = start;
+        let mut to = start + self.head;
         let mut ranges: Vec<MovedRange> = Vec::new();
         for run in &self.runs {
             let len = run.end - run.start;
@@ -73,6 +81,9 @@ mod tests {
         let range = |from, len, to| MovedRange { from, len, segment: SegmentSeq(7), to };
         let last = range(1000, LEASE_BYTES as u32 - 170, 50 + 170);
         assert_eq!(parcel.ranges(SegmentSeq(7), 50), [range(100, 160, 50), range(300, 10, 210), last]);
+        let mut stamped = Parcel::behind(16);
+        assert!(stamped.add(run(100, 200)));
+        assert_eq!((stamped.len, stamped.ranges(SegmentSeq(7), 50)), (116, vec![range(100, 100, 66)]));
     }
 
     #[test]

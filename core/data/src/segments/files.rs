@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -48,6 +48,8 @@ pub struct SegmentFiles {
     /// Segments with inline bytes since the last [`InlineSink::sync_placed`].
     placed: Mutex<BTreeSet<SegmentSeq>>,
     poison: OnceLock<String>,
+    /// The disk had no room for the last write that asked for some.
+    is_full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +108,13 @@ impl Handles {
 impl SegmentFiles {
     /// The segment files of a disk.
     pub fn new(disk: Arc<dyn Disk>) -> Arc<Self> {
-        Arc::new(Self { disk, handles: Mutex::default(), placed: Mutex::default(), poison: OnceLock::new() })
+        Arc::new(Self {
+            disk,
+            handles: Mutex::default(),
+            placed: Mutex::default(),
+            poison: OnceLock::new(),
+            is_full: AtomicBool::new(false),
+        })
     }
 
     /// Why nothing is written any more, if so.
@@ -124,6 +132,33 @@ impl SegmentFiles {
         self.handles.lock().open.get(&seq).map(|handle| handle.used_at)
     }
 
+    /// Whether the disk has no room for segment files: it had none at the last write, and has not enough
+    /// for two of them now.
+    pub(crate) fn is_full(&self) -> bool {
+        if !self.is_full.load(Ordering::Relaxed) {
+            return false;
+        }
+        let has_room = self.disk.free_bytes().is_ok_and(|free| free >= 2 * SEGMENT_BYTES);
+        if has_room {
+            self.is_full.store(false, Ordering::Relaxed);
+        }
+        !has_room
+    }
+
+    /// Notes what a write says about room.
+    fn noted(&self, written: PortResult<()>) -> PortResult<()> {
+        match &written {
+            Ok(()) => self.is_full.store(false, Ordering::Relaxed),
+            Err(error) if error.kind() == PortErrorKind::Full => {
+                if !self.is_full.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the disk has no room for segment files");
+                }
+            }
+            Err(_) => {}
+        }
+        written
+    }
+
     pub(crate) fn free_bytes(&self) -> PortResult<u64> {
         self.disk.free_bytes()
     }
@@ -136,13 +171,16 @@ impl SegmentFiles {
     /// Makes the file of a new segment: full length, all zeros, durable name.
     pub(crate) async fn create(&self, seq: SegmentSeq) -> PortResult<()> {
         self.believe()?;
-        let file = self.disk.create(&name(seq))?;
+        let file = match self.disk.create(&name(seq)) {
+            Ok(file) => file,
+            Err(error) => return self.noted(Err(error)),
+        };
         let made = async {
             file.set_len(SEGMENT_BYTES)?;
             file.sync().await?;
             self.disk.sync_dir(FOLDER).await
         };
-        if let Err(error) = made.await {
+        if let Err(error) = self.noted(made.await) {
             // It holds nothing yet, so a failed sync of it poisons nobody; the next one says so itself.
             if let Err(error) = self.disk.remove(&name(seq)) {
                 tracing::warn!(%error, %seq, "a segment file that could not be made stays behind until the next start");
@@ -174,7 +212,7 @@ impl SegmentFiles {
         let file = self.file(seq)?;
         let written = file.file.write_at(offset, bytes);
         file.writes.fetch_add(1, Ordering::AcqRel);
-        written
+        self.noted(written)
     }
 
     /// Exactly the bytes of the range.

@@ -54,10 +54,12 @@ async fn a_full_disk_is_said_so_and_leaks_nothing() {
         writer.finish().await
     };
     assert!(matches!(outcome.await, Err(DataError::DiskFull(_))));
+    assert!(world.data.status().unwrap().disk_full, "an alarm");
     while world.data.status().unwrap().staging_used_bytes != sealed_len(100_000) {
         tokio::task::yield_now().await;
     }
     world.disk.mem().set_capacity(None);
+    assert!(!world.data.status().unwrap().disk_full, "it ends by itself when room is back");
     let body = sample(3, 5_000_000);
     let map = world.put("b", body.clone()).await;
     world.check(&map, &body, 0..5_000_000).await;

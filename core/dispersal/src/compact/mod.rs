@@ -32,6 +32,8 @@ use plan::{Batch, Candidate, Terms};
 
 /// How long a deal that could not be moved is left.
 const AVOID: Duration = Duration::from_secs(1800);
+/// How long a run waits until emptied deals are deleted; what is in the way is shown by the upkeep.
+const COLLECTING: Duration = Duration::from_secs(600);
 /// Attempts at the walk over all maps before a run gives way to writers.
 const LOOKS: u32 = 10;
 
@@ -39,6 +41,8 @@ const LOOKS: u32 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     ByHand,
+    /// Bodies are refused.
+    RoomFull,
     RoomLow,
     Dead,
 }
@@ -48,14 +52,30 @@ impl Reason {
         self != Self::Dead
     }
 
-    fn terms(self, space: &Space, age_min: Duration) -> Terms {
-        let new_segments_max = space.for_compaction(self.is_urgent());
+    /// Segments that a batch must gain. Each has the log cut, and what is open sealed with little in it.
+    fn gain_min(self) -> u64 {
         match self {
-            Self::ByHand | Self::RoomLow => {
-                Terms { new_segments_max, live_percent_max: 90, age_min: Duration::ZERO, gain_min: 1 }
-            }
-            // Bytes that die in a while need not be moved now, and each batch costs a segment of the log.
-            Self::Dead => Terms { new_segments_max, live_percent_max: 75, age_min, gain_min: 4 },
+            Self::ByHand | Self::RoomFull => 1,
+            Self::RoomLow | Self::Dead => 4,
+        }
+    }
+
+    fn terms(self, space: &Space, age_min: Duration) -> Terms {
+        let (live_percent_max, age_min) = match self {
+            Self::ByHand | Self::RoomFull | Self::RoomLow => (90, Duration::ZERO),
+            // What may die in a while need not be moved now.
+            Self::Dead => (75, age_min),
+        };
+        let new_segments_max = space.for_compaction(self.is_urgent());
+        Terms { new_segments_max, live_percent_max, age_min, gain_min: self.gain_min() }
+    }
+
+    /// Whether so many dead segments are worth a cut of the log for them alone.
+    fn reclaims(self, dead: u64) -> bool {
+        match self {
+            Self::ByHand => dead > 0,
+            Self::RoomFull | Self::RoomLow => dead > self.gain_min(),
+            Self::Dead => false,
         }
     }
 }
@@ -171,6 +191,7 @@ impl Compactor {
         let is_dead = survey.dead_bytes() * 100 > paid * u64::from(config.compact_dead_percent.min(100));
         let reason = match () {
             () if is_asked => Reason::ByHand,
+            () if space.is_low(config) && space.is_full() => Reason::RoomFull,
             () if space.is_low(config) => Reason::RoomLow,
             () if is_dead => Reason::Dead,
             () => return Ok(None),
@@ -200,7 +221,7 @@ impl Compactor {
         loop {
             // What is dead already costs no copy, only the log that says so.
             let dead: u64 = survey.dead.values().sum();
-            if run.reason.is_urgent() && dead > u64::from(run.reason == Reason::RoomLow) {
+            if run.reason.reclaims(dead) {
                 let lsn = self.shared.ports.db.appended();
                 {
                     let mut emptied = self.shared.emptied.lock();
@@ -308,6 +329,7 @@ impl Compactor {
         self.finalized(run.reason, lsn).await?;
         self.phase(CompactionPhase::Collecting);
         let mut left: Vec<Fid> = deals.keys().copied().collect();
+        let deadline = self.shared.ports.clock.elapsed() + COLLECTING;
         loop {
             let snapshot = self.shared.ports.db.snapshot();
             let mut held = Vec::new();
@@ -320,6 +342,10 @@ impl Compactor {
             left = held;
             if left.is_empty() {
                 break;
+            }
+            if self.shared.ports.clock.elapsed() >= deadline {
+                let reason = format!("{} deals that nobody needs are not deleted yet", left.len());
+                return Err(DispersalError::Held(reason));
             }
             self.shared.want_upkeep();
             self.shared.ports.clock.sleep(self.shared.config.poll).await;

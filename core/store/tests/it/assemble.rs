@@ -152,6 +152,11 @@ impl Machine {
             .map(|totals| totals.live_bytes)
             .sum()
     }
+    /// What dispersal says bodies may still take of the territory.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        let data = self.below.lock().as_ref().unwrap().1.clone();
+        data.set_room(bytes, data.room_mark());
+    }
     /// Finalizes every segment as if the network had it, and compacts all that has anything alive in
     /// it, on this disk.
     pub async fn compact_all(&self) {

@@ -356,3 +356,22 @@ async fn placement_covers_the_range_and_says_what_is_true() {
     assert!(status.data.open.live_bytes > 5_000_000);
     assert_eq!((status.watermarks.staged, status.watermarks.dispersed), (put.lsn, None));
 }
+
+#[tokio::test]
+async fn a_full_territory_refuses_bodies_and_nothing_else() {
+    let machine = Machine::new();
+    let here = Here::new(machine.open().await, "bucket").await;
+    here.put("kept", b"these bytes").await;
+    here.put("gone", b"those bytes").await;
+    machine.set_room(Some(0));
+    let refused = here.put_if("new", b"more bytes", WriteConditions::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::DiskFull);
+    assert_eq!(refused.outcome(), gw_types::Outcome::Definite);
+    assert!(refused.message().contains("territory is full"), "{refused}");
+    assert_eq!(kind(here.get("new").await), StoreErrorKind::NoSuchKey);
+    here.put("empty", b"").await;
+    here.delete("gone").await;
+    assert_eq!(here.get("kept").await.unwrap(), b"these bytes");
+    machine.set_room(Some(1 << 20));
+    here.put("new", b"more bytes").await;
+}
