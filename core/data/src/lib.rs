@@ -21,6 +21,7 @@
 
 mod compact;
 mod config;
+mod customer;
 mod data;
 mod disk_cache;
 mod error;

@@ -52,7 +52,7 @@ async fn many_parts(here: &Here, count: u16) -> (UploadId, Vec<CompletePart>) {
     let mut parts = Vec::new();
     for number in 1..=count {
         let number = PartNumber::new(number).unwrap();
-        let put = here.store.upload_put_part(&here.who, &here.bucket, &at, upload, number, Some(16));
+        let put = here.store.upload_put_part(&here.who, &here.bucket, &at, upload, number, Some(16), None);
         let mut writer = put.await.unwrap();
         writer.write(vec![7; 16].into()).await.unwrap();
         let etag = writer.finish(FinishOptions::default()).await.unwrap().etag;

@@ -21,14 +21,14 @@ const SCAN_PAGE: usize = 1024;
 impl Core {
     pub(crate) fn status(&self, who: &Authenticated) -> StoreResult<StoreStatus> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::Administer, None)?;
+        access::decide(&snapshot, who, Action::Administer)?;
         let mut buckets = Vec::new();
         let mut sum = Usage::default();
         let mut from = Vec::new();
         loop {
             let found = rows::under(&snapshot, &key::buckets(""), &from, SCAN_PAGE)?;
             for (row_key, value) in &found {
-                let row: BucketRow = rows::decode("bucket", value)?;
+                let row = BucketRow::decode(value)?;
                 let usage = load_usage(&snapshot, row.root)?;
                 add(&mut sum, &usage);
                 let name = bucket_name(row_key)?;
@@ -74,7 +74,7 @@ impl Core {
     }
 
     pub(crate) async fn flush(&self, who: &Authenticated, level: Level) -> StoreResult<Lsn> {
-        access::decide(&self.snapshot(), who, Action::Administer, None)?;
+        access::decide(&self.snapshot(), who, Action::Administer)?;
         let lsn = self.db.appended();
         self.db.wait_staged(lsn).await?;
         if level > Level::Staged {

@@ -1,17 +1,21 @@
 //! Buckets: made, found, listed, set, removed.
 
 use bytes::Bytes;
+use gw_db::Read;
 use gw_types::{Action, Authenticated, BucketName, InodeId, Level, StreamId};
 
 use crate::access;
 use crate::api::{
-    BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings, Quota, Usage, Versioning,
+    AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketRules, BucketSettings,
+    CannedAcl, Quota, Usage, Versioning,
 };
 use crate::core::{Core, Work, load_bucket, load_usage};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::namespace::new_directory;
 use crate::rows::{self, BucketRow, DirCounts, InodeBody, InodeRow, key};
 
+/// Name of the document for cross-origin requests, of which the row says whether it is there.
+pub(crate) const CORS: &str = "cors";
 const LIST_PAGE_MAX: usize = 10_000;
 const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 const DOCUMENT_NAME_BYTES_MAX: usize = 64;
@@ -23,6 +27,7 @@ fn info(name: &BucketName, row: &BucketRow) -> BucketInfo {
         owner: row.owner.clone(),
         created: row.created,
         settings: row.settings.clone(),
+        rules: row.rules.clone(),
     }
 }
 
@@ -37,22 +42,23 @@ impl Core {
         check_free(&owner, load_bucket(&self.snapshot(), name)?.as_ref())?;
         let bucket_key = self.keys.new_bucket_key().await?;
         let done = self.commit(|work| {
-            access::decide(&*work.txn, who, Action::CreateBucket, None)?;
+            access::decide(&*work.txn, who, Action::CreateBucket)?;
             check_free(&owner, load_bucket(&*work.txn, name)?.as_ref())?;
             let root = work.new_inode();
             let directory = new_directory(work, root, None, DirCounts::default());
             work.put_row(key::inode(root), &directory);
             let row = BucketRow {
                 root,
-                owner,
                 created: work.now,
                 stream: StreamId::default(),
                 key: bucket_key,
+                rules: first_rules(&*work.txn, &owner, &options)?,
                 settings: options.settings,
+                owner,
             };
             work.txn.stream(row.stream);
             work.put_row(key::usage(root), &Usage::default());
-            work.put_row(key::bucket(name), &row);
+            work.put_bucket(name, &row);
             Ok(row)
         })?;
         let row = done.value;
@@ -62,10 +68,10 @@ impl Core {
 
     fn new_owner(&self, who: &Authenticated, options: &BucketOptions) -> StoreResult<String> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::CreateBucket, None)?;
+        access::decide(&snapshot, who, Action::CreateBucket)?;
         match &options.owner {
             Some(owner) if Some(owner.as_str()) != who.name() => {
-                access::decide(&snapshot, who, Action::Administer, None)?;
+                access::decide(&snapshot, who, Action::Administer)?;
                 Ok(owner.clone())
             }
             _ => Ok(who.name().unwrap_or_default().to_owned()),
@@ -100,9 +106,41 @@ impl Core {
         self.settle(done.lsn, row.stream, row.settings.level).await
     }
 
-    pub(crate) fn bucket_head(&self, who: &Authenticated, name: &BucketName) -> StoreResult<BucketInfo> {
-        let row = self.bucket(&self.snapshot(), who, Action::ListBucket, name)?;
+    pub(crate) fn bucket_head(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        action: Action,
+    ) -> StoreResult<BucketInfo> {
+        let row = self.bucket(&self.snapshot(), who, action, name)?;
         Ok(info(name, &row))
+    }
+
+    pub(crate) fn bucket_owner(&self, name: &BucketName) -> StoreResult<String> {
+        let row = load_bucket(&self.snapshot(), name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
+        Ok(row.owner)
+    }
+
+    /// Changes a bucket's rules in one commit.
+    pub(crate) async fn change_rules(
+        &self,
+        who: &Authenticated,
+        action: Action,
+        name: &BucketName,
+        change: impl FnOnce(&mut Work<'_, '_>, &mut BucketRow) -> StoreResult<()>,
+    ) -> StoreResult<()> {
+        let done = self.commit(|work| {
+            let mut row = self.bucket(&*work.txn, who, action, name)?;
+            let before = row.clone();
+            change(work, &mut row)?;
+            if row != before {
+                work.put_bucket(name, &row);
+            }
+            work.txn.stream(row.stream);
+            Ok((row.stream, row.settings.level))
+        })?;
+        let (stream, level) = done.value;
+        self.settle(done.lsn, stream, level).await
     }
 
     pub(crate) fn bucket_usage(&self, who: &Authenticated, name: &BucketName) -> StoreResult<Usage> {
@@ -117,7 +155,7 @@ impl Core {
         request: &BucketListRequest,
     ) -> StoreResult<BucketListPage> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::ListBuckets, None)?;
+        access::decide(&snapshot, who, Action::ListBuckets)?;
         let all = who.frontend() == gw_types::Frontend::Admin;
         let max = request.max.min(LIST_PAGE_MAX);
         let prefix = key::buckets(&request.prefix);
@@ -126,7 +164,7 @@ impl Core {
         loop {
             let found = rows::under(&snapshot, &prefix, &from, SCAN_PAGE)?;
             for (row_key, value) in &found {
-                let row: BucketRow = rows::decode("bucket", value)?;
+                let row = BucketRow::decode(value)?;
                 if !all && who.name() != Some(row.owner.as_str()) {
                     continue;
                 }
@@ -148,20 +186,9 @@ impl Core {
         who: &Authenticated,
         action: Action,
         name: &BucketName,
-        change: impl FnOnce(&mut BucketSettings) -> StoreResult<()>,
+        change: impl FnOnce(&mut BucketSettings, &BucketRules) -> StoreResult<()>,
     ) -> StoreResult<()> {
-        let done = self.commit(|work| {
-            let mut row = self.bucket(&*work.txn, who, action, name)?;
-            let before = row.settings.clone();
-            change(&mut row.settings)?;
-            if row.settings != before {
-                work.txn.stream(row.stream);
-                work.put_row(key::bucket(name), &row);
-            }
-            Ok((row.stream, row.settings.level))
-        })?;
-        let (stream, level) = done.value;
-        self.settle(done.lsn, stream, level).await
+        self.change_rules(who, action, name, |_, row| change(&mut row.settings, &row.rules)).await
     }
 
     pub(crate) async fn bucket_versioning_set(
@@ -170,7 +197,13 @@ impl Core {
         name: &BucketName,
         versioning: Versioning,
     ) -> StoreResult<()> {
-        self.change_settings(who, Action::ConfigureBucket, name, |settings| {
+        self.change_settings(who, Action::PutBucketVersioning, name, |settings, rules| {
+            if rules.lock.is_some() && versioning != Versioning::Enabled {
+                return Err(StoreError::new(
+                    StoreErrorKind::InvalidBucketState,
+                    "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
+                ));
+            }
             if versioning == Versioning::Off && settings.versioning != Versioning::Off {
                 return Err(StoreError::new(
                     StoreErrorKind::InvalidBucketState,
@@ -189,7 +222,7 @@ impl Core {
         name: &BucketName,
         quota: Quota,
     ) -> StoreResult<()> {
-        self.change_settings(who, Action::Administer, name, |settings| {
+        self.change_settings(who, Action::Administer, name, |settings, _| {
             settings.quota = quota;
             Ok(())
         })
@@ -202,7 +235,7 @@ impl Core {
         name: &BucketName,
         level: Level,
     ) -> StoreResult<()> {
-        self.change_settings(who, Action::ConfigureBucket, name, |settings| {
+        self.change_settings(who, Action::ConfigureBucket, name, |settings, _| {
             settings.level = level;
             Ok(())
         })
@@ -213,10 +246,10 @@ impl Core {
         &self,
         who: &Authenticated,
         name: &BucketName,
-        document: &str,
+        (document, action): (&str, Action),
     ) -> StoreResult<Option<Bytes>> {
         let snapshot = self.snapshot();
-        let row = self.bucket(&snapshot, who, Action::ConfigureBucket, name)?;
+        let row = self.bucket(&snapshot, who, action, name)?;
         Ok(snapshot.get(&key::document(row.root, document))?)
     }
 
@@ -224,7 +257,7 @@ impl Core {
         &self,
         who: &Authenticated,
         name: &BucketName,
-        document: &str,
+        (document, action): (&str, Action),
         value: Option<Bytes>,
     ) -> StoreResult<()> {
         if !(1..=DOCUMENT_NAME_BYTES_MAX).contains(&document.len()) {
@@ -233,19 +266,13 @@ impl Core {
         if value.as_ref().is_some_and(|value| value.len() > DOCUMENT_BYTES_MAX) {
             return Err(StoreErrorKind::EntityTooLarge.into());
         }
-        let done = self.commit(|work| {
-            let row = self.bucket(&*work.txn, who, Action::ConfigureBucket, name)?;
-            let document_key = key::document(row.root, document);
-            match value {
-                Some(value) => work.txn.put(document_key, value.to_vec()),
-                None if work.txn.get(&document_key)?.is_some() => work.txn.delete(document_key),
-                None => {}
+        self.change_rules(who, action, name, |work, row| {
+            if document == CORS {
+                row.rules.cors = value.is_some();
             }
-            work.txn.stream(row.stream);
-            Ok((row.stream, row.settings.level))
-        })?;
-        let (stream, level) = done.value;
-        self.settle(done.lsn, stream, level).await
+            work.set_document(row.root, document, value.as_deref())
+        })
+        .await
     }
 }
 
@@ -261,7 +288,40 @@ fn check_free(owner: &str, there: Option<&BucketRow>) -> StoreResult<()> {
     }
 }
 
+/// Rules that a bucket is made with.
+fn first_rules(read: &impl Read, owner: &str, options: &BucketOptions) -> StoreResult<BucketRules> {
+    let mut rules = options.rules.clone();
+    if rules.acls_count() {
+        if let Some(acl) = &options.acl {
+            rules.acl = access::accept(read, &rules, (owner, owner), acl)?;
+        }
+    } else if options.acl.as_ref().is_some_and(|acl| *acl != AclRequest::Canned(CannedAcl::Private)) {
+        return Err(StoreErrorKind::InvalidBucketAcl.into());
+    }
+    Ok(rules)
+}
+
 impl Work<'_, '_> {
+    pub(crate) fn put_bucket(&mut self, name: &BucketName, row: &BucketRow) {
+        self.txn.put(key::bucket(name), row.encode());
+    }
+
+    /// Sets or removes a document of a bucket.
+    pub(crate) fn set_document(
+        &mut self,
+        bucket: InodeId,
+        document: &str,
+        value: Option<&[u8]>,
+    ) -> StoreResult<()> {
+        let document_key = key::document(bucket, document);
+        match value {
+            Some(value) => self.txn.put(document_key, value.to_vec()),
+            None if self.txn.get(&document_key)?.is_some() => self.txn.delete(document_key),
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Names that S3 does not list count too: they are somebody's files.
     fn check_empty(&self, root: InodeId) -> StoreResult<()> {
         let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(root))?;

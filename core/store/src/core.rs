@@ -12,11 +12,10 @@ use gw_data::{Data, DataMap};
 use gw_db::{Db, Read, Snapshot, Txn};
 use gw_types::ports::{Clock, Keys};
 use gw_types::{
-    Action, Authenticated, BucketName, InodeId, Level, Lsn, PortErrorKind, StreamId, Timestamp, UploadSeq,
-    VersionSeq,
+    Authenticated, BucketName, InodeId, Level, Lsn, PortErrorKind, StreamId, Timestamp, UploadSeq, VersionSeq,
 };
 
-use crate::access;
+use crate::access::{Act, Policies};
 use crate::api::Usage;
 use crate::durability::Durability;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
@@ -39,6 +38,7 @@ pub(crate) struct Core {
     pub(crate) config: StoreConfig,
     pub(crate) pins: Pins,
     pub(crate) credentials: CredentialCache,
+    pub(crate) policies: Policies,
 }
 
 /// What a commit gave.
@@ -52,7 +52,17 @@ impl Core {
     pub(crate) fn new(ports: StorePorts, config: StoreConfig) -> Self {
         let StorePorts { db, data, keys, clock, durability } = ports;
         let credentials = CredentialCache::new(config.credentials_max);
-        Self { db, data, keys, clock, durability, config, pins: Pins::default(), credentials }
+        Self {
+            db,
+            data,
+            keys,
+            clock,
+            durability,
+            config,
+            pins: Pins::default(),
+            credentials,
+            policies: Policies::default(),
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -96,16 +106,17 @@ impl Core {
     }
 
     /// A bucket that `who` may use so, as it is now.
-    pub(crate) fn bucket(
+    pub(crate) fn bucket<'a>(
         &self,
         read: &impl Read,
         who: &Authenticated,
-        action: Action,
+        act: impl Into<Act<'a>>,
         name: &BucketName,
     ) -> StoreResult<BucketRow> {
-        let row = load_bucket(read, name)?;
-        access::decide(read, who, action, row.as_ref())?;
-        row.ok_or_else(|| StoreErrorKind::NoSuchBucket.into())
+        // A name without a bucket is no secret.
+        let row = load_bucket(read, name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
+        self.allow(read, who, act, (name, &row))?;
+        Ok(row)
     }
 }
 
@@ -119,7 +130,10 @@ pub(crate) fn not_durable(error: gw_types::PortError) -> StoreError {
 }
 
 pub(crate) fn load_bucket(read: &impl Read, name: &BucketName) -> StoreResult<Option<BucketRow>> {
-    rows::load(read, "bucket", &key::bucket(name))
+    match read.get(&key::bucket(name))? {
+        Some(value) => BucketRow::decode(&value).map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(crate) fn load_usage(read: &impl Read, bucket: InodeId) -> StoreResult<Usage> {
@@ -138,14 +152,14 @@ pub(crate) struct Work<'w, 't> {
 impl Work<'_, '_> {
     /// The bucket a writer began with: `NoSuchBucket` when it was deleted since, even if there is
     /// another of the same name now.
-    pub(crate) fn same_bucket(
+    pub(crate) fn same_bucket<'a>(
         &self,
         who: &Authenticated,
-        action: Action,
+        act: impl Into<Act<'a>>,
         name: &BucketName,
         root: InodeId,
     ) -> StoreResult<BucketRow> {
-        let row = self.core.bucket(&*self.txn, who, action, name)?;
+        let row = self.core.bucket(&*self.txn, who, act, name)?;
         if row.root == root { Ok(row) } else { Err(StoreErrorKind::NoSuchBucket.into()) }
     }
 

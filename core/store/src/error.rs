@@ -62,6 +62,23 @@ pub enum StoreErrorKind {
     NotModified,
     /// The principal may not do this (403; EACCES).
     AccessDenied,
+    /// The bucket's ownership has turned access lists off (400 AccessControlListNotSupported).
+    AclsNotSupported,
+    /// Lists of the bucket stand against turning them off (400 InvalidBucketAclWithObjectOwnership).
+    InvalidBucketAcl,
+    /// A policy that cannot be understood (400 MalformedPolicy).
+    MalformedPolicy,
+    /// The bucket has no object lock (400 InvalidRequest).
+    NoObjectLock,
+    /// A retention or legal hold that stands does not allow this (403 AccessDenied).
+    Locked,
+    /// A tag set that cannot be (400 InvalidTag).
+    InvalidTag,
+    /// The object was put with a customer's key, and the request brings none, or one it does not
+    /// need (400 InvalidRequest).
+    CustomerKeyNeeded,
+    /// The customer's key is not the one the object was put with (400 InvalidRequest).
+    WrongCustomerKey,
     /// A quota of the bucket would be passed (403; EDQUOT).
     QuotaExceeded,
     /// Staging has no room now; asking again later helps (503 SlowDown; EAGAIN).
@@ -165,6 +182,9 @@ impl StoreError {
     }
     pub(crate) fn corrupt(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StoreErrorKind::Corrupt, message)
+    }
+    pub(crate) fn bad_tags(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StoreErrorKind::InvalidTag, message)
     }
     pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StoreErrorKind::InvalidArgument, message)
@@ -270,6 +290,21 @@ fn sentence(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::ConditionalRequestConflict => "the key is being written; try again",
         StoreErrorKind::NotModified => "not modified",
         StoreErrorKind::AccessDenied => "access denied",
+        StoreErrorKind::AclsNotSupported => "The bucket does not allow ACLs",
+        StoreErrorKind::InvalidBucketAcl => {
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+        }
+        StoreErrorKind::MalformedPolicy => "the policy cannot be understood",
+        StoreErrorKind::NoObjectLock => "Bucket is missing Object Lock Configuration",
+        StoreErrorKind::Locked => "Access Denied because object protected by object lock.",
+        StoreErrorKind::InvalidTag => "the tag set is not valid",
+        StoreErrorKind::CustomerKeyNeeded => {
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to \
+             retrieve the object."
+        }
+        StoreErrorKind::WrongCustomerKey => {
+            "The provided encryption parameters did not match the ones used originally to encrypt the object."
+        }
         StoreErrorKind::QuotaExceeded => "the bucket's quota would be passed",
         StoreErrorKind::StagingFull => "staging is full; try again later",
         StoreErrorKind::Busy => "too much is waiting for the journal; try again later",

@@ -10,11 +10,13 @@ mod access;
 mod admin;
 mod api;
 mod bucket;
+mod bucket_rules;
 mod core;
 mod digest;
 mod durability;
 mod error;
 mod history;
+mod lifecycle;
 mod list;
 mod maps;
 mod multipart;
@@ -27,19 +29,24 @@ mod sweep;
 mod user;
 
 pub use api::{
-    AccessKeyInfo, BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings,
-    BucketStatus, ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions,
-    CompletePart, ContentHeaders, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential,
-    DeleteOutcome, DeleteTarget, Document, Etag, EtagMatch, FinishOptions, ListEntry, ListPage, ListRequest,
-    ListStart, NewCredential, ObjectAttributes, ObjectInfo, ObjectPart, PartInfo, PartListPage, PartNumber,
-    PartOutcome, PlacedFragment, PlacedRange, PlacedState, Placement, PutOptions, PutOutcome, Quota,
-    ReadConditions, ReadOptions, Secret, StorageClass, StoreStatus, UploadEntry, UploadId, UploadInfo,
-    UploadListPage, UploadListRequest, UploadOptions, Usage, UserInfo, UserSpec, VersionEntry, VersionId,
-    VersionListPage, VersionListRequest, Versioning, Watermarks, WriteConditions,
+    AccessKeyInfo, AclInfo, AclRequest, BUCKET_TAGS_MAX, BucketInfo, BucketListPage, BucketListRequest,
+    BucketOptions, BucketRules, BucketSettings, BucketStatus, ByteRange, CannedAcl, Checksum,
+    ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart, ContentHeaders,
+    CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, CustomerKey, DefaultRetention,
+    DeleteOutcome, DeleteTarget, Document, Encryption, Etag, EtagMatch, FinishOptions, GRANTS_MAX, Grant,
+    Grantee, Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, ListEntry, ListPage, ListRequest,
+    ListStart, LockMode, LockPeriod, NewCredential, NoncurrentExpiration, OBJECT_TAGS_MAX, ObjectAttributes,
+    ObjectInfo, ObjectLock, ObjectPart, ObjectWants, Ownership, PartInfo, PartListPage, PartNumber,
+    PartOutcome, Permission, PlacedFragment, PlacedRange, PlacedState, Placement, PublicBlock, PutOptions,
+    PutOutcome, Quota, ReadConditions, ReadOptions, Retention, Secret, StorageClass, StoreStatus, Tag,
+    UploadEntry, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions, Usage, UserInfo,
+    UserSpec, VersionEntry, VersionId, VersionListPage, VersionListRequest, Versioning, Watermarks,
+    WriteConditions, check_tags,
 };
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 pub use gw_data::DataStatus;
+pub use lifecycle::LifecycleDone;
 pub use maps::StoredMaps;
 pub use multipart::PartWriter;
 pub use object::{ObjectBody, ObjectRead, ObjectWriter};

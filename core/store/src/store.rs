@@ -12,19 +12,21 @@ use gw_db::Db;
 use gw_types::ports::{Clock, Keys};
 use gw_types::{Action, Authenticated, BucketName, Level, Lsn, ObjectKey};
 
-use crate::access;
+use crate::access::{self, Act};
 use crate::api::{
-    BucketInfo, BucketListPage, BucketListRequest, BucketOptions, ByteRange, CompleteOptions, CompletePart,
-    CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, DeleteOutcome, DeleteTarget, ListPage,
-    ListRequest, NewCredential, ObjectInfo, PartListPage, PartNumber, Placement, PutOptions, PutOutcome,
-    Quota, ReadOptions, StoreStatus, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions,
-    Usage, UserInfo, UserSpec, VersionId, VersionListPage, VersionListRequest, Versioning,
+    AclInfo, AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketOptions, ByteRange,
+    CompleteOptions, CompletePart, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential,
+    CustomerKey, DeleteOutcome, DeleteTarget, Lifecycle, ListPage, ListRequest, NewCredential, ObjectInfo,
+    ObjectLock, Ownership, PartListPage, PartNumber, Placement, PublicBlock, PutOptions, PutOutcome, Quota,
+    ReadOptions, Retention, StoreStatus, Tag, UploadId, UploadInfo, UploadListPage, UploadListRequest,
+    UploadOptions, Usage, UserInfo, UserSpec, VersionId, VersionListPage, VersionListRequest, Versioning,
 };
-use crate::core::{Core, load_bucket};
+use crate::core::Core;
 use crate::durability::Durability;
-use crate::error::{StoreErrorKind, StoreResult};
+use crate::error::StoreResult;
+use crate::lifecycle::LifecycleDone;
 use crate::multipart::{PartPlace, PartWriter};
-use crate::object::{DocumentTarget, ObjectRead, ObjectWriter};
+use crate::object::{Extra, ObjectRead, ObjectWriter, Spoken};
 
 /// What the store stands on: opened by the binary, the store's own from then on.
 #[derive(Debug)]
@@ -71,6 +73,8 @@ pub struct StoreConfig {
     pub credentials_max: usize,
     /// For inodes that S3 makes.
     pub posix: PosixDefaults,
+    /// How long a day is for lifecycle rules: a day, but for tests.
+    pub lifecycle_day: Duration,
 }
 
 impl Default for StoreConfig {
@@ -83,6 +87,7 @@ impl Default for StoreConfig {
             durability_wait_max: Duration::from_secs(300),
             credentials_max: 4096,
             posix: PosixDefaults { uid: 0, gid: 0, file_mode: 0o644, dir_mode: 0o755 },
+            lifecycle_day: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -114,17 +119,18 @@ impl Store {
         bucket: Option<&BucketName>,
         key: Option<&ObjectKey>,
     ) -> StoreResult<()> {
-        // The key is part of the question for policies to come; ownership does not look at it.
-        let _ = key;
         let snapshot = self.core.snapshot();
         match (bucket, action) {
-            (None, _) | (_, Action::CreateBucket) => access::decide(&snapshot, who, action, None),
+            (None, _) | (_, Action::CreateBucket) => access::decide(&snapshot, who, action),
             (Some(name), _) => {
-                let row = load_bucket(&snapshot, name)?;
-                access::decide(&snapshot, who, action, row.as_ref())?;
-                row.map(|_| ()).ok_or_else(|| StoreErrorKind::NoSuchBucket.into())
+                let act = Act { key, ..Act::from(action) };
+                self.core.bucket(&snapshot, who, act, name).map(|_| ())
             }
         }
+    }
+    /// The time by which everything here goes.
+    pub fn now(&self) -> gw_types::Timestamp {
+        self.core.clock.now()
     }
     /// The secret behind an access key, for verifying a signature. `None`: no such key.
     pub async fn credential(&self, access_key: &str) -> StoreResult<Option<Arc<Credential>>> {
@@ -159,9 +165,22 @@ impl Store {
     pub async fn bucket_delete(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<()> {
         self.core.bucket_delete(who, bucket).await
     }
-    /// What a bucket is.
+    /// What a bucket is, for who may list it.
     pub async fn bucket_head(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<BucketInfo> {
-        self.core.bucket_head(who, bucket)
+        self.core.bucket_head(who, bucket, Action::ListBucket)
+    }
+    /// What a bucket is, for who may do `action` in it.
+    pub async fn bucket_look(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        action: Action,
+    ) -> StoreResult<BucketInfo> {
+        self.core.bucket_head(who, bucket, action)
+    }
+    /// Who owns a bucket: no secret, whoever asks.
+    pub async fn bucket_owner(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<String> {
+        self.core.bucket_owner(bucket)
     }
     /// What a bucket holds.
     pub async fn bucket_usage(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<Usage> {
@@ -203,24 +222,143 @@ impl Store {
     ) -> StoreResult<()> {
         self.core.bucket_level_set(who, bucket, level).await
     }
-    /// A named document of the bucket (cors, lifecycle, policy, tags ...): opaque bytes.
+    /// A named document of the bucket (cors, tags ...), for who may do `action`: opaque bytes.
     pub async fn bucket_document(
         &self,
         who: &Authenticated,
         bucket: &BucketName,
         name: &str,
+        action: Action,
     ) -> StoreResult<Option<Bytes>> {
-        self.core.bucket_document(who, bucket, name)
+        self.core.bucket_document(who, bucket, (name, action))
     }
     /// Sets (`Some`) or removes (`None`) a document of at most 64 KiB.
     pub async fn bucket_document_set(
         &self,
         who: &Authenticated,
         bucket: &BucketName,
-        name: &str,
+        (name, action): (&str, Action),
         value: Option<Bytes>,
     ) -> StoreResult<()> {
-        self.core.bucket_document_set(who, bucket, name, value).await
+        self.core.bucket_document_set(who, bucket, (name, action), value).await
+    }
+}
+
+/// Rules of buckets: who may, how long, under which key.
+impl Store {
+    /// A bucket's access list.
+    pub async fn bucket_acl(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<AclInfo> {
+        self.core.bucket_acl(who, bucket)
+    }
+    /// Replaces a bucket's access list.
+    pub async fn bucket_acl_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        acl: AclRequest,
+    ) -> StoreResult<()> {
+        self.core.bucket_acl_set(who, bucket, acl).await
+    }
+    /// Sets or takes off ownership controls. `InvalidBucketAcl` where lists are to be off and the
+    /// bucket's own grants something to others.
+    pub async fn bucket_ownership_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        ownership: Option<Ownership>,
+    ) -> StoreResult<()> {
+        self.core.bucket_ownership_set(who, bucket, ownership).await
+    }
+    /// Sets or takes off the public access block.
+    pub async fn bucket_public_block_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        block: Option<PublicBlock>,
+    ) -> StoreResult<()> {
+        self.core.bucket_public_block_set(who, bucket, block).await
+    }
+    /// A bucket's policy, as it was put.
+    pub async fn bucket_policy(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+    ) -> StoreResult<Option<Bytes>> {
+        self.core.bucket_document(who, bucket, (access::POLICY, Action::GetBucketPolicy))
+    }
+    /// Sets or removes the policy. `MalformedPolicy` with the reason; `AccessDenied` for a public
+    /// one where these are blocked.
+    pub async fn bucket_policy_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        policy: Option<Bytes>,
+    ) -> StoreResult<()> {
+        self.core.bucket_policy_set(who, bucket, policy).await
+    }
+    /// Whether policy or list let strangers in.
+    pub async fn bucket_policy_is_public(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+    ) -> StoreResult<bool> {
+        self.core.bucket_policy_is_public(who, bucket)
+    }
+    /// Turns object lock on, or changes its default. Versions must be on; nobody turns it off again.
+    pub async fn bucket_lock_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        lock: ObjectLock,
+    ) -> StoreResult<()> {
+        self.core.bucket_lock_set(who, bucket, lock).await
+    }
+    /// Whether new objects are marked as encrypted by the gateway, as all are.
+    pub async fn bucket_encrypt_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        encrypt: bool,
+    ) -> StoreResult<()> {
+        self.core.bucket_encrypt_set(who, bucket, encrypt).await
+    }
+    /// Whether others than the owner must say that they pay.
+    pub async fn bucket_requester_pays_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        on: bool,
+    ) -> StoreResult<()> {
+        self.core.bucket_requester_pays_set(who, bucket, on).await
+    }
+    /// Whether new objects of a bucket are marked as encrypted by the gateway: no secret.
+    pub async fn bucket_encrypts(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<bool> {
+        self.core.bucket_encrypts(bucket)
+    }
+    /// Whether a bucket has object lock: whoever may see an object of it may know.
+    pub async fn bucket_has_lock(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<bool> {
+        self.core.bucket_has_lock(bucket)
+    }
+    /// A bucket's lifecycle.
+    pub async fn bucket_lifecycle(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+    ) -> StoreResult<Option<Lifecycle>> {
+        self.core.bucket_lifecycle(who, bucket)
+    }
+    /// Sets or removes a bucket's lifecycle.
+    pub async fn bucket_lifecycle_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        lifecycle: Option<Lifecycle>,
+    ) -> StoreResult<()> {
+        self.core.bucket_lifecycle_set(who, bucket, lifecycle).await
+    }
+    /// The rules for cross-origin requests, opaque, for whoever asks from another origin.
+    pub async fn bucket_cors(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<Option<Bytes>> {
+        self.core.bucket_cors(bucket)
     }
 }
 
@@ -288,18 +426,47 @@ impl Store {
     ) -> StoreResult<CopyOutcome> {
         self.core.copy(who, &source, bucket, key, &options).await
     }
-    /// Replaces (`Some`) or removes (`None`) one document of an object, without a new version.
-    /// Answers the version it changed.
-    pub async fn object_document_set(
+    /// Replaces (`Some`) or removes (`None`) an object's tags, without a new version. This and the
+    /// three below answer the version they changed.
+    pub async fn object_tags_set(
         &self,
         who: &Authenticated,
-        bucket: &BucketName,
-        key: &ObjectKey,
+        (bucket, key): (&BucketName, &ObjectKey),
         version: Option<VersionId>,
-        name: &str,
-        value: Option<Vec<u8>>,
+        tags: Option<Vec<Tag>>,
     ) -> StoreResult<Option<VersionId>> {
-        self.core.object_document_set(who, bucket, DocumentTarget { key, version, name }, value).await
+        self.core.object_extra_set(who, Spoken { bucket, key, version }, Extra::Tags(tags)).await
+    }
+    /// Replaces an object's access list.
+    pub async fn object_acl_set(
+        &self,
+        who: &Authenticated,
+        (bucket, key): (&BucketName, &ObjectKey),
+        version: Option<VersionId>,
+        acl: AclRequest,
+    ) -> StoreResult<Option<VersionId>> {
+        self.core.object_extra_set(who, Spoken { bucket, key, version }, Extra::Acl(acl)).await
+    }
+    /// Sets or takes off an object's retention. `Locked` where it would get weaker and may not.
+    pub async fn object_retention_set(
+        &self,
+        who: &Authenticated,
+        (bucket, key): (&BucketName, &ObjectKey),
+        version: Option<VersionId>,
+        (retention, bypass_governance): (Option<Retention>, bool),
+    ) -> StoreResult<Option<VersionId>> {
+        let extra = Extra::Retention(retention, bypass_governance);
+        self.core.object_extra_set(who, Spoken { bucket, key, version }, extra).await
+    }
+    /// Sets or takes off an object's legal hold.
+    pub async fn object_legal_hold_set(
+        &self,
+        who: &Authenticated,
+        (bucket, key): (&BucketName, &ObjectKey),
+        version: Option<VersionId>,
+        on: bool,
+    ) -> StoreResult<Option<VersionId>> {
+        self.core.object_extra_set(who, Spoken { bucket, key, version }, Extra::Hold(on)).await
     }
 }
 
@@ -316,6 +483,7 @@ impl Store {
         self.core.upload_create(who, bucket, key, options).await
     }
     /// Begins the put of a part; a part of the same number is replaced.
+    #[expect(clippy::too_many_arguments, reason = "AWS's UploadPart names these eight")]
     pub async fn upload_put_part(
         &self,
         who: &Authenticated,
@@ -324,8 +492,10 @@ impl Store {
         upload: UploadId,
         number: PartNumber,
         len_hint: Option<u64>,
+        customer_key: Option<&CustomerKey>,
     ) -> StoreResult<PartWriter> {
-        self.core.upload_put_part(who, bucket, PartPlace { key, upload, number }, len_hint).await
+        let place = PartPlace { key, upload, number };
+        self.core.upload_put_part(who, bucket, place, (len_hint, customer_key)).await
     }
     /// Makes a part of an object's bytes (`None`: all), by reference.
     #[expect(clippy::too_many_arguments, reason = "AWS's UploadPartCopy names these eight")]
@@ -336,11 +506,11 @@ impl Store {
         key: &ObjectKey,
         upload: UploadId,
         number: PartNumber,
-        source: CopySource,
-        range: Option<ByteRange>,
+        (source, range): (CopySource, Option<ByteRange>),
+        customer_key: Option<&CustomerKey>,
     ) -> StoreResult<CopyPartOutcome> {
         let place = PartPlace { key, upload, number };
-        self.core.upload_copy_part(who, bucket, place, &source, range).await
+        self.core.upload_copy_part(who, bucket, place, (&source, range), customer_key).await
     }
     /// Makes the object. A retry within 24 hours of a completed upload answers the same.
     pub async fn upload_complete(
@@ -374,7 +544,18 @@ impl Store {
         after: Option<PartNumber>,
         max: usize,
     ) -> StoreResult<PartListPage> {
-        self.core.upload_parts(who, bucket, key, upload, (after, max))
+        self.core.upload_parts(who, bucket, key, upload, (after, max, Action::ListMultipartUploadParts))
+    }
+    /// What an upload is, for who may put its parts.
+    pub async fn upload_info(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> StoreResult<UploadInfo> {
+        let page = self.core.upload_parts(who, bucket, key, upload, (None, 0, Action::PutObject))?;
+        Ok(page.upload)
     }
     /// Unfinished uploads of a bucket.
     pub async fn upload_list(
@@ -418,6 +599,14 @@ impl Store {
         range: ByteRange,
     ) -> StoreResult<Placement> {
         self.core.placement(who, bucket, (key, version), range)
+    }
+    /// Carries out all buckets' lifecycle rules once. Admins only.
+    pub async fn lifecycle_pass(&self, who: &Authenticated) -> StoreResult<LifecycleDone> {
+        self.core.lifecycle_pass(who).await
+    }
+    /// Carries them out again and again, `every` so often, until it is dropped. Admins only.
+    pub async fn lifecycle_keep(&self, who: &Authenticated, every: Duration) {
+        self.core.lifecycle_keep(who, every).await;
     }
     /// Brings everything committed so far to `level`; answers the newest commit it covers. Admins
     /// only.

@@ -84,7 +84,7 @@ impl Core {
     }
 
     pub(crate) async fn user_add(&self, who: &Authenticated, spec: UserSpec) -> StoreResult<NewCredential> {
-        access::decide(&self.snapshot(), who, Action::Administer, None)?;
+        access::decide(&self.snapshot(), who, Action::Administer)?;
         check_spec(&spec)?;
         let access_key = match spec.access_key {
             Some(access_key) => access_key,
@@ -99,7 +99,7 @@ impl Core {
         };
         let sealed_secret = self.keys.seal_record(&purpose(&access_key), secret.expose().as_bytes()).await?;
         let done = self.commit(|work| {
-            access::decide(&*work.txn, who, Action::Administer, None)?;
+            access::decide(&*work.txn, who, Action::Administer)?;
             let (user_key, access_row) = (key::user(&spec.name), key::access_key(&access_key));
             if work.txn.get(&user_key)?.is_some() || work.txn.get(&access_row)?.is_some() {
                 return Err(StoreErrorKind::UserExists.into());
@@ -124,7 +124,7 @@ impl Core {
 
     pub(crate) fn user_list(&self, who: &Authenticated) -> StoreResult<Vec<UserInfo>> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::Administer, None)?;
+        access::decide(&snapshot, who, Action::Administer)?;
         let mut users = Vec::new();
         for (row_key, value) in rows::under(&snapshot, &key::users(), &[], USERS_MAX)? {
             let row: UserRow = rows::decode("user", &value)?;
@@ -147,7 +147,7 @@ impl Core {
 
     pub(crate) async fn user_remove(&self, who: &Authenticated, name: &str) -> StoreResult<()> {
         let done = self.commit(|work| {
-            access::decide(&*work.txn, who, Action::Administer, None)?;
+            access::decide(&*work.txn, who, Action::Administer)?;
             let user_key = key::user(name);
             let row: UserRow =
                 rows::load(&*work.txn, "user", &user_key)?.ok_or(StoreErrorKind::NoSuchUser)?;

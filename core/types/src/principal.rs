@@ -1,6 +1,7 @@
 //! Who asks, and for what. One typed principal is made once at the border of each frontend; one
 //! `authorize()` in the store decides for all of them (architecture section 7).
 
+use std::fmt;
 use std::sync::Arc;
 
 /// The frontend that made a principal.
@@ -16,22 +17,46 @@ pub enum Frontend {
     Admin,
 }
 
+/// What is known of a request besides its principal, act and object: what conditions of a policy ask
+/// for. Looked at only where a policy with conditions stands.
+pub trait Circumstances: fmt::Debug + Send + Sync {
+    /// All values of a condition key, given in lower case (`aws:sourceip`, `s3:prefix`); none where
+    /// the request has no such key.
+    fn values(&self, key: &str) -> Vec<String>;
+}
+
 /// A principal whose claim was verified. Frontends make one after verifying a signature, a mount
 /// or a socket's peer; everything behind them takes it by reference and cannot be called without.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Authenticated {
     user: Option<Arc<str>>,
     frontend: Frontend,
+    circumstances: Option<Arc<dyn Circumstances>>,
 }
+
+/// The same user from the same frontend, however it asks.
+impl PartialEq for Authenticated {
+    fn eq(&self, other: &Self) -> bool {
+        self.user == other.user && self.frontend == other.frontend
+    }
+}
+
+impl Eq for Authenticated {}
 
 impl Authenticated {
     /// A verified user, by the name it has in the store (`user add NAME`).
     pub fn user(name: impl Into<Arc<str>>, frontend: Frontend) -> Self {
-        Self { user: Some(name.into()), frontend }
+        Self { user: Some(name.into()), frontend, circumstances: None }
     }
     /// Somebody who presented no credentials at all.
     pub fn anonymous(frontend: Frontend) -> Self {
-        Self { user: None, frontend }
+        Self { user: None, frontend, circumstances: None }
+    }
+    /// Adds what policies may ask about the request.
+    #[must_use]
+    pub fn under(mut self, circumstances: Arc<dyn Circumstances>) -> Self {
+        self.circumstances = Some(circumstances);
+        self
     }
     /// `None` for the anonymous principal.
     pub fn name(&self) -> Option<&str> {
@@ -41,27 +66,95 @@ impl Authenticated {
     pub fn frontend(&self) -> Frontend {
         self.frontend
     }
+    /// What policies may ask about the request.
+    pub fn circumstances(&self) -> Option<&dyn Circumstances> {
+        self.circumstances.as_deref()
+    }
 }
 
-/// What a principal wants to do, in the words of AWS's `s3:` actions that it stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// s3:ListAllMyBuckets
-    ListBuckets,
-    /// s3:CreateBucket
-    CreateBucket,
-    /// s3:DeleteBucket
-    DeleteBucket,
-    /// s3:ListBucket, s3:ListBucketVersions, s3:ListBucketMultipartUploads
-    ListBucket,
-    /// s3:Get* and s3:Put* of a bucket's settings
-    ConfigureBucket,
-    /// s3:GetObject, s3:GetObjectVersion, s3:GetObjectAttributes
-    GetObject,
-    /// s3:PutObject, s3:AbortMultipartUpload, s3:ListMultipartUploadParts
-    PutObject,
-    /// s3:DeleteObject, s3:DeleteObjectVersion
-    DeleteObject,
-    /// Users, quotas, territories, keys: the admin's own.
-    Administer,
+/// Declares [`Action`] with the name that policies use for each.
+macro_rules! actions {
+    ($($variant:ident = $name:literal),* $(,)?) => {
+        /// What a principal wants to do, in the words of AWS's `s3:` actions.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Action {
+            $(#[doc = $name] $variant,)*
+        }
+
+        impl Action {
+            /// The name in a policy.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+actions! {
+    ListBuckets = "s3:ListAllMyBuckets",
+    CreateBucket = "s3:CreateBucket",
+    DeleteBucket = "s3:DeleteBucket",
+    ListBucket = "s3:ListBucket",
+    ListBucketVersions = "s3:ListBucketVersions",
+    ListBucketMultipartUploads = "s3:ListBucketMultipartUploads",
+    GetBucketLocation = "s3:GetBucketLocation",
+    GetBucketAcl = "s3:GetBucketAcl",
+    PutBucketAcl = "s3:PutBucketAcl",
+    GetBucketCors = "s3:GetBucketCORS",
+    PutBucketCors = "s3:PutBucketCORS",
+    GetBucketLogging = "s3:GetBucketLogging",
+    PutBucketLogging = "s3:PutBucketLogging",
+    GetBucketNotification = "s3:GetBucketNotification",
+    PutBucketNotification = "s3:PutBucketNotification",
+    GetBucketObjectLockConfiguration = "s3:GetBucketObjectLockConfiguration",
+    PutBucketObjectLockConfiguration = "s3:PutBucketObjectLockConfiguration",
+    GetBucketOwnershipControls = "s3:GetBucketOwnershipControls",
+    PutBucketOwnershipControls = "s3:PutBucketOwnershipControls",
+    GetBucketPolicy = "s3:GetBucketPolicy",
+    PutBucketPolicy = "s3:PutBucketPolicy",
+    DeleteBucketPolicy = "s3:DeleteBucketPolicy",
+    GetBucketPolicyStatus = "s3:GetBucketPolicyStatus",
+    GetBucketPublicAccessBlock = "s3:GetBucketPublicAccessBlock",
+    PutBucketPublicAccessBlock = "s3:PutBucketPublicAccessBlock",
+    GetBucketRequestPayment = "s3:GetBucketRequestPayment",
+    PutBucketRequestPayment = "s3:PutBucketRequestPayment",
+    GetBucketTagging = "s3:GetBucketTagging",
+    PutBucketTagging = "s3:PutBucketTagging",
+    GetBucketVersioning = "s3:GetBucketVersioning",
+    PutBucketVersioning = "s3:PutBucketVersioning",
+    GetBucketWebsite = "s3:GetBucketWebsite",
+    PutBucketWebsite = "s3:PutBucketWebsite",
+    DeleteBucketWebsite = "s3:DeleteBucketWebsite",
+    GetEncryptionConfiguration = "s3:GetEncryptionConfiguration",
+    PutEncryptionConfiguration = "s3:PutEncryptionConfiguration",
+    GetLifecycleConfiguration = "s3:GetLifecycleConfiguration",
+    PutLifecycleConfiguration = "s3:PutLifecycleConfiguration",
+    GetReplicationConfiguration = "s3:GetReplicationConfiguration",
+    GetAccelerateConfiguration = "s3:GetAccelerateConfiguration",
+    ConfigureBucket = "cess:ConfigureBucket",
+    GetObject = "s3:GetObject",
+    GetObjectVersion = "s3:GetObjectVersion",
+    GetObjectAttributes = "s3:GetObjectAttributes",
+    GetObjectVersionAttributes = "s3:GetObjectVersionAttributes",
+    GetObjectAcl = "s3:GetObjectAcl",
+    GetObjectVersionAcl = "s3:GetObjectVersionAcl",
+    PutObjectAcl = "s3:PutObjectAcl",
+    PutObjectVersionAcl = "s3:PutObjectVersionAcl",
+    GetObjectTagging = "s3:GetObjectTagging",
+    GetObjectVersionTagging = "s3:GetObjectVersionTagging",
+    PutObjectTagging = "s3:PutObjectTagging",
+    PutObjectVersionTagging = "s3:PutObjectVersionTagging",
+    DeleteObjectTagging = "s3:DeleteObjectTagging",
+    DeleteObjectVersionTagging = "s3:DeleteObjectVersionTagging",
+    GetObjectRetention = "s3:GetObjectRetention",
+    PutObjectRetention = "s3:PutObjectRetention",
+    GetObjectLegalHold = "s3:GetObjectLegalHold",
+    PutObjectLegalHold = "s3:PutObjectLegalHold",
+    BypassGovernanceRetention = "s3:BypassGovernanceRetention",
+    PutObject = "s3:PutObject",
+    AbortMultipartUpload = "s3:AbortMultipartUpload",
+    ListMultipartUploadParts = "s3:ListMultipartUploadParts",
+    DeleteObject = "s3:DeleteObject",
+    DeleteObjectVersion = "s3:DeleteObjectVersion",
+    Administer = "cess:Administer",
 }

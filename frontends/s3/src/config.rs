@@ -6,6 +6,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use gw_store::{Ownership, PublicBlock};
+
 /// How the S3 frontend listens, what it calls itself and what it allows.
 #[derive(Clone, Debug)]
 pub struct S3Config {
@@ -16,8 +18,32 @@ pub struct S3Config {
     pub regions: Vec<String>,
     /// Domains under which `BUCKET.DOMAIN` addresses a bucket. Any other `Host` is path style.
     pub base_domains: Vec<String>,
+    /// Whether presigned queries and form policies may be signed with Signature Version 2, which
+    /// old clients make unasked. Headers so signed are always refused.
+    pub sigv2_presigned: bool,
+    /// How open buckets are made.
+    pub new_buckets: NewBuckets,
     /// The maxima.
     pub limits: Limits,
+}
+
+/// How open a bucket is made, where its request does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewBuckets {
+    /// As AWS since April 2023: lists are off, and access by strangers is blocked.
+    #[default]
+    Closed,
+    /// As AWS before: lists count, objects belong to their writer, nothing is blocked.
+    Classic,
+}
+
+impl NewBuckets {
+    pub(crate) fn ownership(self) -> Option<Ownership> {
+        (self == Self::Closed).then_some(Ownership::BucketOwnerEnforced)
+    }
+    pub(crate) fn public_block(self) -> Option<PublicBlock> {
+        (self == Self::Closed).then_some(PublicBlock::ALL)
+    }
 }
 
 impl Default for S3Config {
@@ -26,6 +52,8 @@ impl Default for S3Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
             regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
             base_domains: Vec::new(),
+            sigv2_presigned: false,
+            new_buckets: NewBuckets::default(),
             limits: Limits::default(),
         }
     }

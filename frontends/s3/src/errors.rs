@@ -48,6 +48,14 @@ fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
         Kind::ConditionalRequestConflict => ("ConditionalRequestConflict", StatusCode::CONFLICT),
         Kind::NotModified => ("NotModified", StatusCode::NOT_MODIFIED),
         Kind::AccessDenied => ("AccessDenied", StatusCode::FORBIDDEN),
+        Kind::AclsNotSupported => ("AccessControlListNotSupported", StatusCode::BAD_REQUEST),
+        Kind::InvalidBucketAcl => ("InvalidBucketAclWithObjectOwnership", StatusCode::BAD_REQUEST),
+        Kind::MalformedPolicy => ("MalformedPolicy", StatusCode::BAD_REQUEST),
+        Kind::NoObjectLock | Kind::CustomerKeyNeeded | Kind::WrongCustomerKey => {
+            ("InvalidRequest", StatusCode::BAD_REQUEST)
+        }
+        Kind::Locked => ("AccessDenied", StatusCode::FORBIDDEN),
+        Kind::InvalidTag => ("InvalidTag", StatusCode::BAD_REQUEST),
         Kind::QuotaExceeded => ("QuotaExceeded", StatusCode::FORBIDDEN),
         Kind::StagingFull | Kind::Busy => ("SlowDown", StatusCode::SERVICE_UNAVAILABLE),
         // SDKs repeat a 503 at once and many times; a full disk does not empty so fast.
@@ -95,6 +103,7 @@ fn sentence(error: &StoreError) -> String {
         StoreErrorKind::InvalidRange => "The requested range is not satisfiable",
         StoreErrorKind::InvalidVersionId => "Invalid version id specified",
         StoreErrorKind::BucketNotEmpty => "The bucket you tried to delete is not empty",
+        StoreErrorKind::AccessDenied => "Access Denied",
         StoreErrorKind::EntityTooSmall => "Your proposed upload is smaller than the minimum allowed size",
         _ if error.outcome() == Outcome::Unknown => return format!("{} (it may have happened)", error.message()),
         _ => return error.message().to_owned(),

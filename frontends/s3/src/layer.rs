@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, SERVER, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN, SERVER, TRANSFER_ENCODING, USER_AGENT,
+};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -17,9 +19,12 @@ use s3s::Body;
 use s3s::service::S3Service;
 
 use crate::config::S3Config;
+use crate::cors::Cors;
+use crate::form::{self, Forms};
 use crate::guard::{self, BodyWatch, Framer, Intake, Linger, Pace, Regions};
 use crate::metrics::S3Metrics;
 use crate::refusal::{Names, Refusal, dress};
+use crate::said::Remote;
 use crate::socket::{Activity, Busy};
 use crate::trail::{Note, Outgoing, Trail};
 
@@ -36,6 +41,8 @@ pub(crate) struct Layer {
     pub(crate) verify: S3Service,
     pub(crate) metrics: Arc<S3Metrics>,
     pub(crate) ids: RequestIds,
+    pub(crate) cors: Cors,
+    pub(crate) forms: Forms,
 }
 
 /// Names for requests: a random start, then a counter. Unique among starts with the odds of 2^-64.
@@ -83,19 +90,38 @@ impl Layer {
         let head_only = parts.method == Method::HEAD;
         let waits = waits_to_be_asked(&parts);
         let is_http1 = parts.version < Version::HTTP_2;
-        let regions = Regions(&self.config.regions);
+        let regions = Regions::new(&self.config.regions, self.config.sigv2_presigned);
+        if parts.method == Method::OPTIONS {
+            drop(self.intake(body, None, watch, waits));
+            let response = self.cors.preflight(&parts).await;
+            return Ok(self.finish(response, &names, trail, busy, head_only));
+        }
+        parts.extensions.insert(Remote(remote.ip()));
+        parts.extensions.insert(Arc::clone(&note));
+        parts.extensions.insert(Arc::clone(&watch));
+        // Only a page of another origin sends this, so others pay nothing.
+        let from_page = parts.headers.contains_key(ORIGIN).then(|| parts.clone());
         let mut response = match guard::examine(&parts, &regions, &self.config.limits) {
+            Ok(_) if form::is_form(&parts) => {
+                if let Some(note) = parts.extensions.get::<Arc<Note>>() {
+                    note.set_operation("PostObject");
+                }
+                let body = self.intake(body, None, Arc::clone(&watch), waits);
+                self.forms.receive(&parts, body, &regions).await
+            }
             Err(refusal) => {
                 drop(self.intake(body, None, Arc::clone(&watch), waits));
                 refusal.answer()
             }
             Ok(examined) => {
-                parts.extensions.insert(note);
-                parts.extensions.insert(Arc::clone(&watch));
+                date_as_amz_date(&mut parts);
                 let body = self.intake(body, examined.framing, Arc::clone(&watch), waits);
                 self.dispatch(Request::from_parts(parts, body), &names).await
             }
         };
+        if let Some(parts) = from_page {
+            self.cors.dress(&parts, response.headers_mut()).await;
+        }
         if waits && is_http1 && watch.bytes() == 0 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -188,6 +214,40 @@ impl Layer {
         }
         response.map(|body| Outgoing::new(body, trail, busy, head_only))
     }
+}
+
+/// SigV4 takes the time of a request from `x-amz-date` or else from `Date` (AWS: "Elements of an AWS
+/// API request signature"); s3s knows the first only. An unsigned header does not change what was
+/// signed, and the time itself is part of what was.
+fn date_as_amz_date(parts: &mut Parts) {
+    let name = HeaderName::from_static("x-amz-date");
+    let signed = parts.headers.contains_key(http::header::AUTHORIZATION);
+    if !signed || parts.headers.contains_key(&name) {
+        return;
+    }
+    let Some(date) = parts.headers.get(http::header::DATE).and_then(|date| date.to_str().ok()) else {
+        return;
+    };
+    if let Some(value) = basic_date(date).and_then(|text| HeaderValue::from_str(&text).ok()) {
+        parts.headers.insert(name, value);
+    }
+}
+
+/// An HTTP date as `YYYYMMDDThhmmssZ`; one that is so written already stays.
+fn basic_date(text: &str) -> Option<String> {
+    let date = text;
+    if date.len() == 16 && date.ends_with('Z') && date.as_bytes()[8] == b'T' {
+        return Some(date.to_owned());
+    }
+    // Python's formatdate writes the zone as a number.
+    let date = date.strip_suffix("-0000").or(date.strip_suffix("+0000")).map(|date| format!("{date}GMT"));
+    let date = date.as_deref().unwrap_or(text);
+    let time = crate::dates::to_s3(crate::dates::parse_http_date(date)?);
+    let mut text = Vec::new();
+    time.format(s3s::dto::TimestampFormat::DateTime, &mut text).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    let seconds = text.split('.').next()?;
+    Some(format!("{}Z", seconds.replace(['-', ':'], "")))
 }
 
 /// Whether the client sends its body only after `100 Continue`.

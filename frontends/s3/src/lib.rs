@@ -4,7 +4,9 @@
 //! socket     time limits on bytes, TCP_NODELAY            PatientSocket
 //! hyper      HTTP/1.1 and HTTP/2
 //! layer      request id, access line, metrics, error documents
+//! cors       preflights, and what lets pages of other origins see an answer
 //! guard      form of credentials, host, sizes; frames and pace of the body
+//! form       browser uploads: their fields and policy become a PUT
 //! verify     SigV4 by s3s; one typed principal, made once in the gate
 //! ops        s3s's operations -> gw_store::Store
 //! ```
@@ -14,31 +16,34 @@
 //! decision about objects is the store's. s3s and hyper are known nowhere else in the workspace.
 //!
 //! What is left out for now answers plainly that it is (501, or AWS's error for a bucket that never
-//! had the setting): ACLs other than the owner's, tagging, policies, CORS, lifecycle, object lock,
-//! website, notifications, form uploads, SSE-C and SSE-KMS, Signature Version 2, session tokens, and
-//! TLS, which needs a proxy in front.
+//! had the setting): website hosting, notifications, logging, replication, SSE-KMS, transitions of
+//! storage classes, session tokens, and TLS, which needs a proxy in front.
 //!
 //! s3s logs every S3 error at ERROR, a plain 404 too, and at DEBUG it prints what must not be in a
 //! log. Whoever sets up tracing adds [`LOG_DIRECTIVE`]; failures that are ours are logged by this
 //! crate.
 
 mod config;
+mod cors;
 mod dates;
 mod digest;
 mod document;
 mod errors;
+mod form;
 mod guard;
 mod layer;
 mod metrics;
 mod ops;
 mod percent;
 mod refusal;
+mod said;
 mod server;
 mod socket;
 mod trail;
 mod verify;
+mod xml;
 
-pub use config::{Limits, S3Config};
+pub use config::{Limits, NewBuckets, S3Config};
 pub use metrics::S3Metrics;
 pub use server::{RunningS3, S3Server};
 

@@ -102,7 +102,7 @@ fn sentence(code: &str) -> &'static str {
 }
 
 /// Text in XML: the five entities, and nothing that XML 1.0 forbids.
-fn escape(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     let odd =
         |c: char| matches!(c, '<' | '>' | '&' | '"' | '\'') || (c < ' ' && !matches!(c, '\t' | '\n' | '\r'));
     if !text.contains(odd) {

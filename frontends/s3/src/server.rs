@@ -21,6 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::{Limits, S3Config};
+use crate::cors::Cors;
+use crate::form::Forms;
 use crate::layer::{Layer, RequestIds};
 use crate::metrics::S3Metrics;
 use crate::ops::Operations;
@@ -60,8 +62,15 @@ impl S3Server {
         let listener = TcpListener::bind(config.listen).await?;
         let local_addr = listener.local_addr()?;
         let metrics = Arc::new(S3Metrics::default());
+        let store = store.into();
+        let cors = Cors { store: Arc::clone(&store), domains: Domains::new(&config.base_domains) };
+        let (verify, inner) = services(&config, Arc::clone(&store));
+        let domains = Domains::new(&config.base_domains);
+        let forms = Forms { store, inner, domains, sigv2: config.sigv2_presigned };
         let layer = Arc::new(Layer {
-            verify: services(&config, store.into()),
+            cors,
+            forms,
+            verify,
             metrics: Arc::clone(&metrics),
             ids: RequestIds::new().map_err(|error| io::Error::other(error.to_string()))?,
             config,
@@ -97,8 +106,8 @@ impl Drop for RunningS3 {
     }
 }
 
-/// The outer, verifying service around the inner, operating one.
-fn services(config: &S3Config, store: Arc<Store>) -> S3Service {
+/// The outer, verifying service around the inner, operating one; and the inner one.
+fn services(config: &S3Config, store: Arc<Store>) -> (S3Service, S3Service) {
     let mut own = s3s::config::S3Config::default();
     own.xml_max_body_size = config.limits.xml_bytes_max;
     own.post_object_max_file_size = FORM_BYTES_MAX;
@@ -116,13 +125,14 @@ fn services(config: &S3Config, store: Arc<Store>) -> S3Service {
     outer.set_config(own);
     outer.set_auth(StoreAuth(Arc::clone(&store)));
     outer.set_host(Domains::new(&config.base_domains));
+    let inner = inner.build();
     outer.set_route(Gate {
         store,
-        inner: inner.build(),
+        inner: inner.clone(),
         domains: Domains::new(&config.base_domains),
         xml_bytes_max: config.limits.xml_bytes_max,
     });
-    outer.build()
+    (outer.build(), inner)
 }
 
 /// The operations of the outer service, whose route takes every request: none.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gw_store::Store;
-use gw_types::{Authenticated, Frontend};
+use gw_types::{Authenticated, Circumstances, Frontend};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -28,6 +28,7 @@ use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingH
 use crate::document;
 use crate::errors;
 use crate::percent;
+use crate::said::{Remote, Said};
 use crate::trail::Note;
 
 /// Finds secrets in the store.
@@ -52,7 +53,7 @@ fn unknown_key() -> S3Error {
 
 /// The headers of the request as they were signed.
 #[derive(Clone)]
-pub(crate) struct AsSent(pub(crate) HeaderMap);
+pub(crate) struct AsSent(pub(crate) Arc<Said>);
 
 /// The trailers of an aws-chunked body, once it is drained.
 #[derive(Clone)]
@@ -94,7 +95,8 @@ impl S3Route for Gate {
 
     async fn check_access(&self, request: &mut S3Request<Body>) -> S3Result<()> {
         let Some(credentials) = &request.credentials else {
-            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied"));
+            request.extensions.insert(Authenticated::anonymous(Frontend::S3));
+            return Ok(());
         };
         let credential = self.store.credential(&credentials.access_key).await.map_err(errors::from_store)?;
         let credential = credential.ok_or_else(unknown_key)?;
@@ -135,14 +137,22 @@ impl Gate {
         } else {
             input
         };
-        let as_sent = headers.clone();
+        let said = Arc::new(Said {
+            headers: headers.clone(),
+            uri: uri.clone(),
+            remote: extensions.get::<Remote>().map(|Remote(remote)| *remote),
+            now_seconds: self.store.now().unix_seconds(),
+        });
+        if let Some(who) = extensions.remove::<Authenticated>() {
+            extensions.insert(who.under(Arc::clone(&said) as Arc<dyn Circumstances>));
+        }
         for name in &KEPT_BACK {
             headers.remove(name);
         }
         for name in KEPT_BACK_TOO {
             headers.remove(name);
         }
-        extensions.insert(AsSent(as_sent));
+        extensions.insert(AsSent(said));
         extensions.insert(Trailers(trailing_headers));
         let mut inside = http::Request::new(body);
         *inside.method_mut() = method;
@@ -155,7 +165,10 @@ impl Gate {
 
 /// The address without the query parameters of a presigned URL.
 fn without_credentials(uri: Uri) -> S3Result<Uri> {
-    let Some(query) = uri.query().filter(|query| query.contains("X-Amz-") || query.contains('%')) else {
+    let Some(query) = uri
+        .query()
+        .filter(|query| query.contains("X-Amz-") || query.contains('%') || query.contains("AWSAccessKeyId"))
+    else {
         return Ok(uri);
     };
     let kept: Vec<&str> = query
@@ -170,6 +183,9 @@ fn without_credentials(uri: Uri) -> S3Result<Uri> {
                     | "X-Amz-Expires"
                     | "X-Amz-SignedHeaders"
                     | "X-Amz-Signature"
+                    | "AWSAccessKeyId"
+                    | "Signature"
+                    | "Expires"
             )
         })
         .collect();
@@ -223,7 +239,7 @@ impl Domains {
     }
 
     /// The bucket that a `Host` names.
-    fn bucket_of(&self, host: &str) -> Option<String> {
+    pub(crate) fn bucket_of(&self, host: &str) -> Option<String> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
         self.0.iter().filter(|domain| !domain.is_empty()).find_map(|domain| {
             let bucket = name.strip_suffix(domain.as_str())?.strip_suffix('.')?;

@@ -3,6 +3,8 @@
 use gw_types::{BucketName, Level, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::{AclRequest, BucketRules};
+
 /// Whether overwritten and deleted objects are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Versioning {
@@ -70,6 +72,10 @@ impl Default for BucketSettings {
 pub struct BucketOptions {
     /// Its first settings.
     pub settings: BucketSettings,
+    /// Its first rules; its access list is made of `acl`.
+    pub rules: BucketRules,
+    /// Access list asked for.
+    pub acl: Option<AclRequest>,
     /// Who owns it; `None`: the caller. Only an admin may name somebody else.
     pub owner: Option<String>,
 }
@@ -85,6 +91,8 @@ pub struct BucketInfo {
     pub created: Timestamp,
     /// How it behaves.
     pub settings: BucketSettings,
+    /// What it says beyond that.
+    pub rules: BucketRules,
 }
 
 /// Which buckets to list: the caller's own; an admin socket sees all.

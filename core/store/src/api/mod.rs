@@ -1,23 +1,37 @@
 //! What callers hand to the store and get back: plain values, no behaviour beyond checking and
 //! printing themselves.
 
+mod acl;
 mod bucket;
 mod condition;
+mod customer;
+pub(crate) mod extras;
+mod lifecycle;
 mod list;
+mod lock;
 mod multipart;
 mod object;
+mod rules;
 mod status;
 mod user;
 
+pub use acl::{
+    AclInfo, AclRequest, CannedAcl, GRANTS_MAX, Grant, Grantee, Ownership, Permission, PublicBlock,
+};
 pub use bucket::{
     BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings, Quota, Usage, Versioning,
 };
 pub(crate) use condition::Verdict;
 pub use condition::{EtagMatch, ReadConditions, WriteConditions};
+pub use customer::CustomerKey;
+pub use extras::{BUCKET_TAGS_MAX, Encryption, OBJECT_TAGS_MAX, ObjectWants, Tag, check_tags};
+pub(crate) use lifecycle::after_days;
+pub use lifecycle::{Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, NoncurrentExpiration};
 pub use list::{
     ListEntry, ListPage, ListRequest, ListStart, UploadEntry, UploadListPage, UploadListRequest,
     VersionEntry, VersionListPage, VersionListRequest,
 };
+pub use lock::{DefaultRetention, LockMode, LockPeriod, ObjectLock, Retention};
 pub use multipart::{
     CombineChecksums, CompleteOptions, CompletePart, CopyPartOutcome, PartInfo, PartListPage, PartNumber,
     PartOutcome, UploadId, UploadInfo, UploadOptions,
@@ -27,6 +41,7 @@ pub use object::{
     CopySource, DeleteOutcome, DeleteTarget, Document, Etag, FinishOptions, ObjectAttributes, ObjectInfo,
     ObjectPart, PutOptions, PutOutcome, ReadOptions, StorageClass, VersionId,
 };
+pub use rules::BucketRules;
 pub use status::{
     BucketStatus, PlacedFragment, PlacedRange, PlacedState, Placement, StoreStatus, Watermarks,
 };

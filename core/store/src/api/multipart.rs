@@ -6,7 +6,10 @@ use gw_types::{Level, Lsn, ObjectKey, Timestamp, UploadSeq};
 use serde::{Deserialize, Serialize};
 
 use super::object::parse_seq;
-use super::{Checksum, ChecksumAlgorithm, ChecksumKind, Etag, ObjectAttributes, VersionId, WriteConditions};
+use super::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, Etag, ObjectAttributes, ObjectWants, VersionId,
+    WriteConditions,
+};
 use crate::error::{StoreErrorKind, StoreResult};
 
 /// 1..=10 000.
@@ -68,6 +71,8 @@ pub struct UploadOptions {
     pub attributes: ObjectAttributes,
     /// Checksum that the client announced for the object.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Owner's list, tags, locks, keys.
+    pub wants: ObjectWants,
 }
 
 /// An unfinished upload.

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use gw_types::{BucketName, Level, Lsn, ObjectKey, Timestamp, VersionSeq};
+use gw_types::{Action, BucketName, Level, Lsn, ObjectKey, Timestamp, VersionSeq};
 use serde::{Deserialize, Serialize};
 
-use super::{PartNumber, ReadConditions, WriteConditions};
+use super::{AclInfo, CustomerKey, ObjectWants, PartNumber, ReadConditions, WriteConditions};
 use crate::error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 
 /// An entity tag: it changes exactly when the bytes change. Printed without quotes.
@@ -230,6 +230,8 @@ pub struct ObjectAttributes {
 pub struct PutOptions {
     /// Kept with the object.
     pub attributes: ObjectAttributes,
+    /// Owner's list, tags, locks, keys: decided in the commit.
+    pub wants: ObjectWants,
     /// Decided in the commit.
     pub conditions: WriteConditions,
     /// When to answer; `None`: as the bucket says.
@@ -281,6 +283,8 @@ pub struct ObjectPart {
 pub struct ObjectInfo {
     /// Bytes.
     pub size: u64,
+    /// Who owns it.
+    pub owner: String,
     /// Changes exactly when the bytes change.
     pub etag: Etag,
     /// Time of the commit that published it; never the POSIX mtime.
@@ -296,6 +300,10 @@ pub struct ObjectInfo {
 }
 
 impl ObjectInfo {
+    /// Its access list.
+    pub fn acl(&self) -> StoreResult<AclInfo> {
+        Ok(crate::access::lists(&self.owner, self.attributes.acl()?))
+    }
     /// The bytes of the part that came as the `index`-th (from 0). `None` where there is none.
     pub fn part_range(&self, index: usize) -> Option<Range<u64>> {
         if self.parts.is_empty() {
@@ -315,6 +323,10 @@ pub struct ReadOptions {
     pub conditions: ReadConditions,
     /// Whether [`ObjectInfo::parts`] is wanted: one more row for objects that came in parts.
     pub parts: bool,
+    /// What it is read for; `None`: its bytes and headers (`s3:GetObject`, or of a version).
+    pub purpose: Option<Action>,
+    /// SSE-C: must be the one it was put with.
+    pub customer_key: Option<CustomerKey>,
 }
 
 /// A `Range` header's one range.
@@ -357,6 +369,8 @@ pub struct DeleteTarget {
     pub version: Option<VersionId>,
     /// Decided in the commit.
     pub conditions: WriteConditions,
+    /// A governance retention shall not stand in the way of who may bypass it.
+    pub bypass_governance: bool,
 }
 
 /// What a delete did. Deleting what is not there is no error.
@@ -381,6 +395,8 @@ pub struct CopySource {
     pub version: Option<VersionId>,
     /// `x-amz-copy-source-if-*`; all failures are [`StoreErrorKind::PreconditionFailed`].
     pub conditions: ReadConditions,
+    /// SSE-C: must be the one it was put with.
+    pub customer_key: Option<CustomerKey>,
 }
 
 /// How to copy.
@@ -390,8 +406,9 @@ pub struct CopyOptions {
     pub metadata: Option<(ContentHeaders, Vec<(String, String)>)>,
     /// Class of the new object.
     pub storage_class: StorageClass,
-    /// `None` copies the documents, `Some` replaces them.
-    pub documents: Option<Vec<Document>>,
+    /// List, locks and keys of the new object, none of which come from the source; tags do where
+    /// none are given.
+    pub wants: ObjectWants,
     /// On the target, decided in the commit.
     pub conditions: WriteConditions,
     /// When to answer; `None`: as the target bucket says.

@@ -19,7 +19,7 @@ impl Core {
         request: &UploadListRequest,
     ) -> StoreResult<UploadListPage> {
         let snapshot = self.snapshot();
-        let bucket = self.bucket(&snapshot, who, Action::ListBucket, &request.bucket)?;
+        let bucket = self.bucket(&snapshot, who, Action::ListBucketMultipartUploads, &request.bucket)?;
         let rollup = Rollup::new(&request.prefix, request.delimiter.as_deref());
         let mut page = UploadListPage::default();
         let max = request.max.min(PAGE_MAX);

@@ -19,7 +19,7 @@ impl Core {
         request: &VersionListRequest,
     ) -> StoreResult<VersionListPage> {
         let snapshot = self.snapshot();
-        let bucket = self.bucket(&snapshot, who, Action::ListBucket, &request.bucket)?;
+        let bucket = self.bucket(&snapshot, who, Action::ListBucketVersions, &request.bucket)?;
         page(&snapshot, bucket.root, request)
     }
 }

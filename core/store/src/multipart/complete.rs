@@ -9,6 +9,7 @@ use gw_db::Snapshot;
 use gw_types::{Action, Authenticated, BucketName, Level, ObjectKey, StreamId, Timestamp};
 
 use super::upload;
+use crate::access::Act;
 use crate::api::{
     Checksum, CombineChecksums, CompleteOptions, CompletePart, Etag, ObjectPart, PartInfo, PutOutcome,
     UploadId, VersionId, WriteConditions,
@@ -90,7 +91,8 @@ impl Core {
 
     fn look_at_parts(&self, request: &Request<'_>) -> StoreResult<Looked> {
         let snapshot = self.snapshot();
-        let bucket = self.bucket(&snapshot, request.who, Action::PutObject, request.bucket)?;
+        let act = Act::on(Action::PutObject, request.key);
+        let bucket = self.bucket(&snapshot, request.who, act, request.bucket)?;
         let name = request.key.as_str().as_bytes();
         let answer: Option<CompletedRow> =
             rows::load(&snapshot, "completed", &key::completed(bucket.root, name, request.upload.0))?;
@@ -210,7 +212,8 @@ impl Work<'_, '_> {
         checked: Checked,
         checksums: Vec<Checksum>,
     ) -> StoreResult<Option<PutOutcome>> {
-        let bucket = self.same_bucket(request.who, Action::PutObject, request.bucket, checked.bucket.root)?;
+        let act = Act::on(Action::PutObject, request.key);
+        let bucket = self.same_bucket(request.who, act, request.bucket, checked.bucket.root)?;
         let name = request.key.as_str().as_bytes();
         let upload_key = key::upload(bucket.root, name, request.upload.0);
         let upload: Option<UploadRow> = rows::load(&*self.txn, "upload", &upload_key)?;

@@ -7,13 +7,15 @@ use gw_data::DataMap;
 use gw_types::{Action, Authenticated, BucketName, ObjectKey};
 
 use super::upload;
+use crate::access::Act;
 use crate::api::{
-    ByteRange, Checksum, CopyPartOutcome, CopySource, Etag, FinishOptions, PartNumber, PartOutcome, UploadId,
+    ByteRange, Checksum, CopyPartOutcome, CopySource, CustomerKey, Etag, FinishOptions, PartNumber,
+    PartOutcome, UploadId,
 };
 use crate::core::{Core, UsageChange, Work};
 use crate::digest::md5;
-use crate::error::{StoreErrorKind, StoreResult};
-use crate::object::{BodyTarget, BodyWrite, LOOKS_MAX, Source};
+use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::object::{BodyTarget, BodyWrite, LOOKS_MAX, Locked, Source, check_customer_key};
 use crate::rows::{self, BucketRow, PartRow, key};
 
 /// Where a part goes.
@@ -32,6 +34,7 @@ pub struct PartWriter {
     upload: UploadId,
     number: PartNumber,
     body: BodyWrite,
+    locked: Option<Locked>,
 }
 
 impl PartWriter {
@@ -42,13 +45,17 @@ impl PartWriter {
 
     /// Commits and answers at the bucket's level.
     pub async fn finish(self, options: FinishOptions) -> StoreResult<PartOutcome> {
-        let Self { core, target, upload, number, body } = self;
+        let Self { core, target, upload, number, body, locked } = self;
         let (staged, md5) = body.finish(options.content_md5).await?;
         let etag = Etag::Md5(md5);
         let done = core.commit(|work| {
-            let bucket = work.same_bucket(&target.who, Action::PutObject, &target.bucket, target.root)?;
+            let bucket = work.target(&target)?;
             let place = PartPlace { key: &target.key, upload, number };
             let data = staged.attach(work.txn)?;
+            let data = match locked {
+                Some(locked) => locked.lock(data),
+                None => data,
+            };
             work.put_part(&bucket, place, etag, options.checksums.clone(), data)?;
             Ok((bucket.stream, bucket.settings.level))
         })?;
@@ -64,44 +71,61 @@ impl Core {
         who: &Authenticated,
         bucket: &BucketName,
         place: PartPlace<'_>,
-        len_hint: Option<u64>,
+        (len_hint, customer_key): (Option<u64>, Option<&CustomerKey>),
     ) -> StoreResult<PartWriter> {
         let (row, upload) = {
             let snapshot = self.snapshot();
-            let row = self.bucket(&snapshot, who, Action::PutObject, bucket)?;
+            let row = self.bucket(&snapshot, who, Act::on(Action::PutObject, place.key), bucket)?;
             let upload = upload::load(&snapshot, row.root, place.key, place.upload)?;
             (row, upload)
         };
+        check_customer_key(&upload.attributes, customer_key)?;
+        let (body_key, locked) = match customer_key {
+            None => (upload.body_key, None),
+            Some(customer) => {
+                let plain =
+                    upload.body_key.unlocked(&customer.key).ok_or(StoreErrorKind::WrongCustomerKey)?;
+                (plain, Some(Locked(upload.body_key)))
+            }
+        };
         let lens = (len_hint, self.config.part_bytes_max);
-        let body = BodyWrite::begin(self, &row, lens, Some(upload.body_key))?;
+        let body = BodyWrite::begin(self, &row, lens, Some(body_key))?;
         let target =
             BodyTarget { who: who.clone(), bucket: bucket.clone(), root: row.root, key: place.key.clone() };
-        Ok(PartWriter { core: self.clone(), target, upload: place.upload, number: place.number, body })
+        let (upload, number) = (place.upload, place.number);
+        Ok(PartWriter { core: self.clone(), target, upload, number, body, locked })
     }
 
     pub(crate) async fn upload_copy_part(
-        &self,
+        self: &Arc<Self>,
         who: &Authenticated,
         bucket: &BucketName,
         place: PartPlace<'_>,
-        source: &CopySource,
-        range: Option<ByteRange>,
+        source: (&CopySource, Option<ByteRange>),
+        customer_key: Option<&CustomerKey>,
     ) -> StoreResult<CopyPartOutcome> {
+        if customer_key.is_some() || source.0.customer_key.is_some() {
+            return self.copy_part_bytes(who, bucket, place, source, customer_key).await;
+        }
+        let (source, range) = source;
         for _ in 0..LOOKS_MAX {
             let target = {
                 let snapshot = self.snapshot();
-                let target = self.bucket(&snapshot, who, Action::PutObject, bucket)?;
-                upload::load(&snapshot, target.root, place.key, place.upload)?;
+                let act = Act::on(Action::PutObject, place.key);
+                let target = self.bucket(&snapshot, who, act, bucket)?;
+                let upload = upload::load(&snapshot, target.root, place.key, place.upload)?;
+                check_customer_key(&upload.attributes, None)?;
                 target
             };
             let source = self.source(who, source, &target).await?;
-            let range = range.unwrap_or_default().resolve(source.len())?;
+            let range = whole_range(range, source.len())?;
             if range.end - range.start > self.config.part_bytes_max {
                 return Err(StoreErrorKind::EntityTooLarge.into());
             }
             let etag = copied_etag(&source, &range);
             let done = self.commit(|work| {
-                let row = work.same_bucket(who, Action::PutObject, bucket, target.root)?;
+                let act = Act::on(Action::PutObject, place.key);
+                let row = work.same_bucket(who, act, bucket, target.root)?;
                 let Some(data) = work.share(&source, range.clone())? else { return Ok(None) };
                 work.put_part(&row, place, etag, Vec::new(), data)?;
                 Ok(Some(work.now))
@@ -113,6 +137,45 @@ impl Core {
             }
         }
         Err(StoreErrorKind::ConditionalRequestConflict.into())
+    }
+}
+
+impl Core {
+    /// Where a customer's key is in play the bytes are sealed anew.
+    async fn copy_part_bytes(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        bucket: &BucketName,
+        place: PartPlace<'_>,
+        (source, range): (&CopySource, Option<ByteRange>),
+        customer_key: Option<&CustomerKey>,
+    ) -> StoreResult<CopyPartOutcome> {
+        let read = self.open_source(who, source)?;
+        let range = whole_range(range, read.info().size)?;
+        let len = Some(range.end - range.start);
+        let mut writer = self.upload_put_part(who, bucket, place, (len, customer_key)).await?;
+        let mut body = read.body_of(range)?;
+        while let Some(piece) = body.next().await {
+            writer.write(piece?).await?;
+        }
+        let put = writer.finish(FinishOptions::default()).await?;
+        Ok(CopyPartOutcome {
+            etag: put.etag,
+            lsn: put.lsn,
+            last_modified: self.clock.now(),
+            source_version_id: read.info().version_id,
+        })
+    }
+}
+
+/// The range of a copy, which AWS does not cut at the end of the source.
+fn whole_range(range: Option<ByteRange>, len: u64) -> StoreResult<std::ops::Range<u64>> {
+    match range.unwrap_or_default() {
+        ByteRange::Between(_, last) if last >= len => {
+            let message = format!("Range specified is not valid for source object of size: {len}");
+            Err(StoreError::new(StoreErrorKind::InvalidRange, message))
+        }
+        range => range.resolve(len),
     }
 }
 

@@ -3,10 +3,11 @@
 use gw_db::Read;
 use gw_types::{Action, Authenticated, BucketName, InodeId, ObjectKey, UploadSeq};
 
+use crate::access::{self, Act};
 use crate::api::{PartListPage, PartNumber, UploadId, UploadInfo, UploadOptions};
-use crate::core::{Core, UsageChange, Work};
+use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::object::check_attributes;
+use crate::object::{Locked, check_attributes};
 use crate::rows::{self, BucketRow, PartRow, SweepRow, UploadRow, key};
 use crate::sweep;
 
@@ -47,15 +48,24 @@ impl Core {
         options: UploadOptions,
     ) -> StoreResult<UploadInfo> {
         check_attributes(&options.attributes)?;
-        let before = self.bucket(&self.snapshot(), who, Action::PutObject, bucket)?;
-        let body_key = self.data.new_key(&before.key).await?;
+        let act = Act::on(Action::PutObject, key);
+        let before = self.bucket(&self.snapshot(), who, act, bucket)?;
+        let body_key = match &options.wants.customer_key {
+            None => self.data.new_key(&before.key).await?,
+            Some(customer) => {
+                let (_, Locked(locked)) = self.locked_key(&before, customer).await?;
+                locked
+            }
+        };
         let done = self.commit(|work| {
-            let row = work.same_bucket(who, Action::PutObject, bucket, before.root)?;
+            let row = work.same_bucket(who, act, bucket, before.root)?;
+            let mut attributes = options.attributes;
+            access::dress(&*work.txn, &row, who, &options.wants, &mut attributes)?;
             let upload = UploadId(work.new_upload());
             let upload_row = UploadRow {
                 created: work.now,
                 initiator: who.name().unwrap_or_default().to_owned(),
-                attributes: options.attributes,
+                attributes,
                 checksum: options.checksum,
                 body_key,
                 bytes: 0,
@@ -79,13 +89,35 @@ impl Core {
         upload: UploadId,
     ) -> StoreResult<()> {
         let done = self.commit(|work| {
-            let row = self.bucket(&*work.txn, who, Action::PutObject, bucket)?;
+            let act = Act::on(Action::AbortMultipartUpload, key);
+            let row = self.bucket_of_upload(&*work.txn, who, act, bucket, upload)?;
             work.abort(&row, key.as_str().as_bytes(), upload.0)?;
             Ok((row.stream, row.settings.level))
         })?;
         self.sweep(upload.0)?;
         let (stream, level) = done.value;
         self.settle(done.lsn, stream, level).await
+    }
+
+    /// The bucket of an upload, for who may do this or has begun the upload (AWS).
+    fn bucket_of_upload(
+        &self,
+        read: &impl Read,
+        who: &Authenticated,
+        act: Act<'_>,
+        name: &BucketName,
+        upload: UploadId,
+    ) -> StoreResult<BucketRow> {
+        let refused = match self.bucket(read, who, act, name) {
+            Err(error) if error.kind() == StoreErrorKind::AccessDenied => error,
+            other => return other,
+        };
+        let row = load_bucket(read, name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
+        let begun = act.key.map(|key| load(read, row.root, key, upload)).transpose();
+        match begun {
+            Ok(Some(begun)) if who.name() == Some(begun.initiator.as_str()) => Ok(row),
+            _ => Err(refused),
+        }
     }
 
     /// Gives up some of a bucket's uploads, if nothing else is in it; answers whether none is left.
@@ -118,10 +150,10 @@ impl Core {
         bucket: &BucketName,
         key: &ObjectKey,
         upload: UploadId,
-        (after, max): (Option<PartNumber>, usize),
+        (after, max, action): (Option<PartNumber>, usize, Action),
     ) -> StoreResult<PartListPage> {
         let snapshot = self.snapshot();
-        let row = self.bucket(&snapshot, who, Action::PutObject, bucket)?;
+        let row = self.bucket_of_upload(&snapshot, who, Act::on(action, key), bucket, upload)?;
         let info = load(&snapshot, row.root, key, upload)?.info(upload);
         let max = max.min(PARTS_PAGE_MAX);
         let from = after.map_or_else(Vec::new, |number| key::after(&key::part(upload.0, number)));

@@ -5,15 +5,20 @@
 //! only goes through while the source is still that very object; otherwise it is looked at again.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use gw_data::DataMap;
 use gw_types::{Action, Authenticated, BucketName, ObjectKey};
 
 use super::current::{NewObject, shown_id};
-use super::read::{Found, check_read, find};
-use super::write::{check_attributes, check_documents};
-use crate::api::{CopyOptions, CopyOutcome, CopySource, ObjectAttributes, PutOutcome, VersionId};
-use crate::core::{Core, UsageChange, Work};
+use super::read::{Found, ObjectRead, check_customer_key, check_read};
+use super::write::check_attributes;
+use crate::access::{self, Act};
+use crate::api::{
+    Checksum, ChecksumKind, CopyOptions, CopyOutcome, CopySource, FinishOptions, ObjectAttributes,
+    PutOptions, PutOutcome, ReadOptions, VersionId, extras,
+};
+use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreErrorKind, StoreResult};
 use crate::rows::{self, BucketRow, InodeRow, key};
 
@@ -47,8 +52,15 @@ impl Core {
     ) -> StoreResult<Source> {
         let found = {
             let snapshot = self.snapshot();
-            let row = self.bucket(&snapshot, who, Action::GetObject, &source.bucket)?;
-            let found = find(&snapshot, row, &source.key, source.version, true)?;
+            let row = load_bucket(&snapshot, &source.bucket)?.ok_or(StoreErrorKind::NoSuchBucket)?;
+            let action = match source.version {
+                None => Action::GetObject,
+                Some(_) => Action::GetObjectVersion,
+            };
+            let options = ReadOptions { version: source.version, parts: true, ..ReadOptions::default() };
+            let act = Act::on(action, &source.key);
+            let found = self.look_for(&snapshot, who, act, (&source.bucket, row), &options)?;
+            check_customer_key(&found.published.attributes, None)?;
             // A copy has no 304: what a GET would not send again is 412 here.
             check_read(&source.conditions, &found).map_err(|error| match error.kind() {
                 StoreErrorKind::NotModified => StoreErrorKind::PreconditionFailed.into(),
@@ -65,23 +77,24 @@ impl Core {
     }
 
     pub(crate) async fn copy(
-        &self,
+        self: &Arc<Self>,
         who: &Authenticated,
         source: &CopySource,
         bucket: &BucketName,
         key: &ObjectKey,
         options: &CopyOptions,
     ) -> StoreResult<CopyOutcome> {
-        if let Some(documents) = &options.documents {
-            check_documents(documents)?;
+        if source.customer_key.is_some() || options.wants.customer_key.is_some() {
+            return self.copy_bytes(who, source, bucket, key, options).await;
         }
         for _ in 0..LOOKS_MAX {
-            let target = self.bucket(&self.snapshot(), who, Action::PutObject, bucket)?;
+            let target = self.bucket(&self.snapshot(), who, Act::on(Action::PutObject, key), bucket)?;
             let source = self.source(who, source, &target).await?;
-            let attributes = attributes(&source, options);
+            let mut attributes = attributes(&source.found.published.attributes, options)?;
             check_attributes(&attributes)?;
             let done = self.commit(|work| {
-                let row = work.same_bucket(who, Action::PutObject, bucket, target.root)?;
+                let row = work.same_bucket(who, Act::on(Action::PutObject, key), bucket, target.root)?;
+                access::dress(&*work.txn, &row, who, &options.wants, &mut attributes)?;
                 work.copy(&row, &source, key, options, attributes)
             })?;
             if let Some(put) = done.value {
@@ -94,14 +107,68 @@ impl Core {
     }
 }
 
-fn attributes(source: &Source, options: &CopyOptions) -> ObjectAttributes {
-    let old = &source.found.published.attributes;
+/// Headers and tags of the copy; lists, locks and keys do not come with the source.
+pub(crate) fn attributes(old: &ObjectAttributes, options: &CopyOptions) -> StoreResult<ObjectAttributes> {
     let (headers, user_metadata) = match &options.metadata {
         Some((headers, user_metadata)) => (headers.clone(), user_metadata.clone()),
         None => (old.headers.clone(), old.user_metadata.clone()),
     };
-    let documents = options.documents.clone().unwrap_or_else(|| old.documents.clone());
-    ObjectAttributes { headers, user_metadata, storage_class: options.storage_class, documents }
+    let storage_class = options.storage_class;
+    let mut new = ObjectAttributes { headers, user_metadata, storage_class, documents: Vec::new() };
+    let tags = old.tags()?;
+    new.set_extra(extras::TAGS, (!tags.is_empty()).then_some(&tags));
+    Ok(new)
+}
+
+/// Copies that change whose key is around the data key: the bytes are sealed anew under a fresh
+/// one, because a shared data key would be open to whoever has either side's.
+impl Core {
+    async fn copy_bytes(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        source: &CopySource,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &CopyOptions,
+    ) -> StoreResult<CopyOutcome> {
+        let read = self.open_source(who, source)?;
+        let info = read.info();
+        let put = PutOptions {
+            attributes: attributes(&info.attributes, options)?,
+            wants: options.wants.clone(),
+            conditions: options.conditions.clone(),
+            level: options.level,
+            len_hint: Some(info.size),
+        };
+        let mut writer = self.put(who, bucket, key, put).await?;
+        let mut body = read.body_of(0..info.size)?;
+        while let Some(piece) = body.next().await {
+            writer.write(piece?).await?;
+        }
+        let whole = |checksum: &&Checksum| checksum.kind == ChecksumKind::FullObject;
+        let checksums = info.checksums.iter().filter(whole).cloned().collect();
+        let put = writer.finish(FinishOptions { content_md5: None, checksums }).await?;
+        Ok(CopyOutcome { put, source_version_id: info.version_id })
+    }
+
+    /// The source of a copy, for its bytes.
+    pub(crate) fn open_source(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        source: &CopySource,
+    ) -> StoreResult<ObjectRead> {
+        let options = ReadOptions {
+            version: source.version,
+            conditions: source.conditions.clone(),
+            customer_key: source.customer_key.clone(),
+            ..ReadOptions::default()
+        };
+        // A copy has no 304: what a GET would not send again is 412 here.
+        self.get(who, &source.bucket, &source.key, &options).map_err(|error| match error.kind() {
+            StoreErrorKind::NotModified => StoreErrorKind::PreconditionFailed.into(),
+            _ => error,
+        })
+    }
 }
 
 impl Work<'_, '_> {

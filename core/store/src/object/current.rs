@@ -75,6 +75,8 @@ impl Work<'_, '_> {
             None => None,
         };
         check_write(object.conditions, old.as_ref())?;
+        let mut object = object;
+        bucket.lock_new(self.now, &mut object.attributes)?;
 
         let versioning = bucket.settings.versioning;
         let version = self.new_version();

@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
-use gw_types::{Action, Authenticated, BucketName, Level, VersionSeq};
+use gw_types::{Action, Authenticated, BucketName, InodeId, Level, VersionSeq};
 
 use super::current::{check_summary, check_write, shown_id};
-use crate::api::{DeleteOutcome, DeleteTarget, VersionId, Versioning};
-use crate::core::{Core, UsageChange, Work};
+use crate::access::Act;
+use crate::api::{DeleteOutcome, DeleteTarget, LockMode, VersionId, Versioning};
+use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreErrorKind, StoreResult};
 use crate::history;
 use crate::namespace::{self, Located, Presence, Spot};
-use crate::rows::{BucketRow, Leaf, VersionRow};
+use crate::rows::{self, BucketRow, InodeRow, Leaf, VersionRow, key};
 
 /// Deletes in one commit; a request has at most 1000.
 const BATCH: usize = 64;
@@ -28,7 +29,7 @@ impl Core {
         level: Option<Level>,
     ) -> StoreResult<DeleteOutcome> {
         let done = self.commit(|work| {
-            let row = self.bucket(&*work.txn, who, Action::DeleteObject, bucket)?;
+            let row = work.delete_from(who, bucket, &target)?;
             let outcome = work.delete(&row, &target)?;
             Ok((outcome, row.stream, row.settings.level))
         })?;
@@ -45,13 +46,22 @@ impl Core {
         targets: Vec<DeleteTarget>,
         level: Option<Level>,
     ) -> StoreResult<Vec<StoreResult<DeleteOutcome>>> {
-        let row = self.bucket(&self.snapshot(), who, Action::DeleteObject, bucket)?;
+        // The right is asked for each key: policies may tell keys apart.
+        let row = load_bucket(&self.snapshot(), bucket)?.ok_or(StoreErrorKind::NoSuchBucket)?;
         let mut outcomes = Vec::with_capacity(targets.len());
         let mut newest = None;
         for batch in targets.chunks(BATCH) {
             let done = self.commit(|work| {
-                let row = work.same_bucket(who, Action::DeleteObject, bucket, row.root)?;
-                batch.iter().map(|target| each(work.delete(&row, target))).collect::<StoreResult<Vec<_>>>()
+                batch
+                    .iter()
+                    .map(|target| {
+                        each(match work.delete_from(who, bucket, target) {
+                            Ok(now) if now.root == row.root => work.delete(&now, target),
+                            Ok(_) => Err(StoreErrorKind::NoSuchBucket.into()),
+                            Err(error) => Err(error),
+                        })
+                    })
+                    .collect::<StoreResult<Vec<_>>>()
             })?;
             newest = Some(done.lsn);
             outcomes.extend(
@@ -83,12 +93,46 @@ fn is_refusal(kind: StoreErrorKind) -> bool {
             | StoreErrorKind::PreconditionFailed
             | StoreErrorKind::ConditionalRequestConflict
             | StoreErrorKind::AccessDenied
+            | StoreErrorKind::Locked
     )
 }
 
 impl Work<'_, '_> {
+    /// The bucket, where `who` may delete this in it, and lift a retention that it asks to bypass.
+    fn delete_from(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        target: &DeleteTarget,
+    ) -> StoreResult<BucketRow> {
+        let action = match target.version {
+            None => Action::DeleteObject,
+            Some(_) => Action::DeleteObjectVersion,
+        };
+        let row = self.core.bucket(&*self.txn, who, Act::on(action, &target.key), bucket)?;
+        if target.bypass_governance && row.rules.lock.is_some() {
+            let act = Act::on(Action::BypassGovernanceRetention, &target.key);
+            self.core.allow(&*self.txn, who, act, (bucket, &row))?;
+        }
+        Ok(row)
+    }
+
+    /// A version under a legal hold stays, and so does one within its retention.
+    fn check_unlocked(&self, bucket: &BucketRow, inode: InodeId, bypass: bool) -> StoreResult<()> {
+        if bucket.rules.lock.is_none() {
+            return Ok(());
+        }
+        let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(inode))?;
+        let Some(published) = row.published() else { return Ok(()) };
+        let held = published.attributes.legal_hold()? == Some(true);
+        let retained = published.attributes.retention()?.is_some_and(|retention| {
+            retention.until > self.now && !(bypass && retention.mode == LockMode::Governance)
+        });
+        if held || retained { Err(StoreErrorKind::Locked.into()) } else { Ok(()) }
+    }
+
     /// Deletes one target. Refusals come before the first write.
-    fn delete(&mut self, bucket: &BucketRow, target: &DeleteTarget) -> StoreResult<DeleteOutcome> {
+    pub(crate) fn delete(&mut self, bucket: &BucketRow, target: &DeleteTarget) -> StoreResult<DeleteOutcome> {
         let located = namespace::locate(&*self.txn, bucket.root, target.key.as_str())?;
         let spot = located.spot();
         let leaf = match &spot {
@@ -188,6 +232,14 @@ impl Work<'_, '_> {
         check_summary(&target.conditions, judged.as_ref())?;
         if current.is_none() && old.is_none() {
             return Ok(nothing(self));
+        }
+        let goes = match (&current, &leaf, &old) {
+            (Some(_), Some(leaf), _) => Some(leaf.inode),
+            (_, _, Some((_, VersionRow::Object { inode, .. }))) => Some(*inode),
+            _ => None,
+        };
+        if let Some(inode) = goes {
+            self.check_unlocked(bucket, inode, target.bypass_governance)?;
         }
 
         let mut change = UsageChange::default();

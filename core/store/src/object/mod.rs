@@ -3,7 +3,7 @@
 mod copy;
 mod current;
 mod delete;
-mod document;
+mod extras;
 mod read;
 mod write;
 
@@ -12,6 +12,6 @@ pub use write::ObjectWriter;
 
 pub(crate) use copy::{LOOKS_MAX, Source};
 pub(crate) use current::NewObject;
-pub(crate) use document::DocumentTarget;
-pub(crate) use read::find;
-pub(crate) use write::{BodyTarget, BodyWrite, check_attributes};
+pub(crate) use extras::{Extra, Spoken};
+pub(crate) use read::{check_customer_key, find};
+pub(crate) use write::{BodyTarget, BodyWrite, Locked, check_attributes};

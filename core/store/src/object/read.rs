@@ -11,8 +11,12 @@ use gw_types::ports::WrappedBucketKey;
 use gw_types::{Action, Authenticated, BucketName, InodeId, ObjectKey};
 
 use super::current::shown_id;
-use crate::api::{ByteRange, ObjectInfo, ReadConditions, ReadOptions, Verdict, VersionId, Versioning};
-use crate::core::Core;
+use crate::access::Act;
+use crate::api::{
+    ByteRange, CustomerKey, Encryption, ObjectAttributes, ObjectInfo, ReadConditions, ReadOptions, Verdict,
+    VersionId, Versioning, extras,
+};
+use crate::core::{Core, load_bucket};
 use crate::error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 use crate::history;
 use crate::namespace;
@@ -106,13 +110,21 @@ pub(crate) fn check_read(conditions: &ReadConditions, found: &Found) -> StoreRes
         Verdict::NotModified => StoreErrorKind::NotModified,
         Verdict::Failed => StoreErrorKind::PreconditionFailed,
     };
-    Err(StoreError::from(kind).with_detail(ErrorDetail::Object(Box::new(found.info()))))
+    Err(StoreError::from(kind).with_detail(ErrorDetail::Object(Box::new(found.info()?))))
 }
 
 impl Found {
-    fn info(&self) -> ObjectInfo {
+    /// Where lists are off, the bucket's owner owns all.
+    fn owner(&self) -> StoreResult<String> {
+        if !self.bucket.rules.acls_count() {
+            return Ok(self.bucket.owner.clone());
+        }
+        Ok(self.published.attributes.foreign_owner()?.unwrap_or_else(|| self.bucket.owner.clone()))
+    }
+    fn info(&self) -> StoreResult<ObjectInfo> {
         let published = &self.published;
-        ObjectInfo {
+        Ok(ObjectInfo {
+            owner: self.owner()?,
             size: published.data.len,
             etag: published.etag,
             last_modified: published.committed_at,
@@ -120,11 +132,27 @@ impl Found {
             attributes: published.attributes.clone(),
             checksums: published.checksums.clone(),
             parts: self.parts.clone(),
+        })
+    }
+    /// The map with keys that the bucket's key opens. Asks for the customer's key where the object
+    /// was put with one.
+    pub(crate) fn open_map(&self, customer_key: Option<&CustomerKey>) -> StoreResult<DataMap> {
+        check_customer_key(&self.published.attributes, customer_key)?;
+        match customer_key {
+            None => Ok(self.published.data.clone()),
+            Some(key) => {
+                self.published.data.unlocked(&key.key).ok_or_else(|| StoreErrorKind::WrongCustomerKey.into())
+            }
         }
     }
-    fn into_parts(self) -> (BucketRow, ObjectInfo, DataMap) {
-        let Self { bucket, published, parts, .. } = self;
+    fn into_parts(self) -> StoreResult<(BucketRow, ObjectInfo, DataMap)> {
+        let owner = self.owner()?;
+        let Self { bucket, mut published, parts, .. } = self;
+        if !bucket.rules.acls_count() && !published.attributes.documents.is_empty() {
+            published.attributes.set_extra::<()>(extras::ACL, None);
+        }
         let info = ObjectInfo {
+            owner,
             size: published.data.len,
             etag: published.etag,
             last_modified: published.committed_at,
@@ -133,7 +161,7 @@ impl Found {
             checksums: published.checksums,
             parts,
         };
-        (bucket, info, published.data)
+        Ok((bucket, info, published.data))
     }
 }
 
@@ -203,7 +231,7 @@ impl Core {
         options: &ReadOptions,
     ) -> StoreResult<ObjectInfo> {
         let found = self.look(&self.snapshot(), who, bucket, key, options)?;
-        Ok(found.into_parts().1)
+        Ok(found.into_parts()?.1)
     }
 
     pub(crate) fn get(
@@ -218,7 +246,7 @@ impl Core {
             if let Some(pin) = self.pins.pin(self, found.inode)
                 && self.snapshot().get(&key::inode(found.inode))?.is_some()
             {
-                return Ok(self.opened(found, pin));
+                return self.opened(found, pin, options);
             }
         }
         // Somebody overwrites the object all the time. Under the commit lock nobody can.
@@ -229,18 +257,26 @@ impl Core {
         })?;
         let (found, pin) = done.value;
         let pin = pin.ok_or_else(|| StoreError::corrupt("an inode is going while no commit runs"))?;
-        Ok(self.opened(found, pin))
+        self.opened(found, pin, options)
     }
 
-    fn opened(self: &Arc<Self>, found: Found, pin: Pin) -> ObjectRead {
-        let (bucket, info, data) = found.into_parts();
-        ObjectRead {
+    fn opened(
+        self: &Arc<Self>,
+        mut found: Found,
+        pin: Pin,
+        options: &ReadOptions,
+    ) -> StoreResult<ObjectRead> {
+        if options.customer_key.is_some() {
+            found.published.data = found.open_map(options.customer_key.as_ref())?;
+        }
+        let (bucket, info, data) = found.into_parts()?;
+        Ok(ObjectRead {
             core: self.clone(),
             pin: Arc::new(pin),
             info,
             data: Arc::new(data),
             bucket_key: bucket.key,
-        }
+        })
     }
 
     fn look(
@@ -251,9 +287,53 @@ impl Core {
         key: &ObjectKey,
         options: &ReadOptions,
     ) -> StoreResult<Found> {
-        let row = self.bucket(read, who, Action::GetObject, bucket)?;
-        let found = find(read, row, key, options.version, options.parts)?;
+        let row = load_bucket(read, bucket)?.ok_or(StoreErrorKind::NoSuchBucket)?;
+        let action = options.purpose.unwrap_or(match options.version {
+            None => Action::GetObject,
+            Some(_) => Action::GetObjectVersion,
+        });
+        let found = self.look_for(read, who, Act::on(action, key), (bucket, row), options)?;
         check_read(&options.conditions, &found)?;
+        if options.purpose.is_none() {
+            check_customer_key(&found.published.attributes, options.customer_key.as_ref())?;
+        }
         Ok(found)
+    }
+
+    /// Finds an object that `who` may act on so. Who may neither act on it nor list is not told
+    /// that it is absent.
+    pub(crate) fn look_for(
+        &self,
+        read: &impl Read,
+        who: &Authenticated,
+        act: Act<'_>,
+        (name, row): (&BucketName, BucketRow),
+        options: &ReadOptions,
+    ) -> StoreResult<Found> {
+        let key = act.key.ok_or(StoreErrorKind::NoSuchKey)?;
+        match find(read, row, key, options.version, options.parts) {
+            Ok(found) => {
+                self.allow(read, who, act.of(&found.published.attributes), (name, &found.bucket))?;
+                Ok(found)
+            }
+            Err(error) => Err(self.hide_absence(read, who, (act, error), name)),
+        }
+    }
+}
+
+/// Whether the key that a request brings, or does not bring, is the one the object needs.
+pub(crate) fn check_customer_key(
+    attributes: &ObjectAttributes,
+    customer_key: Option<&CustomerKey>,
+) -> StoreResult<()> {
+    match (attributes.encryption()?, customer_key) {
+        (Some(Encryption::Customer { key_md5 }), Some(key)) if key.md5 == key_md5 => Ok(()),
+        (Some(Encryption::Customer { .. }), Some(_)) => Err(StoreErrorKind::WrongCustomerKey.into()),
+        (Some(Encryption::Customer { .. }), None) => Err(StoreErrorKind::CustomerKeyNeeded.into()),
+        (_, Some(_)) => Err(StoreError::new(
+            StoreErrorKind::CustomerKeyNeeded,
+            "The encryption parameters are not applicable to this object.",
+        )),
+        (_, None) => Ok(()),
     }
 }

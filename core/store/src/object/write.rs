@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gw_data::{BodyKey, BodyWriter, LaneClass, StagedBody};
+use gw_data::{BodyKey, BodyWriter, DataMap, LaneClass, StagedBody};
 use gw_types::{Action, Authenticated, BucketName, InodeId, ObjectKey};
 
 use super::current::{NewObject, check_write};
-use crate::api::{Document, Etag, FinishOptions, ObjectAttributes, PutOptions, PutOutcome};
-use crate::core::{Core, UsageChange, load_usage};
+use crate::access::{self, Act};
+use crate::api::{CustomerKey, Document, Etag, FinishOptions, ObjectAttributes, PutOptions, PutOutcome};
+use crate::core::{Core, UsageChange, Work, load_usage};
 use crate::digest::BodyDigest;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::namespace;
@@ -139,6 +140,23 @@ pub struct ObjectWriter {
     target: BodyTarget,
     options: PutOptions,
     body: BodyWrite,
+    locked: Option<Locked>,
+}
+
+/// A body's data key as rows keep it when a customer's key stands around it.
+#[derive(Debug)]
+pub(crate) struct Locked(pub(crate) BodyKey);
+
+impl Locked {
+    /// Puts the locked key into the map that was just made.
+    pub(crate) fn lock(self, mut data: DataMap) -> DataMap {
+        for (id, wrapped) in &mut data.keys {
+            if *id == self.0.id {
+                wrapped.clone_from(&self.0.wrapped);
+            }
+        }
+        data
+    }
 }
 
 impl ObjectWriter {
@@ -150,16 +168,22 @@ impl ObjectWriter {
     /// Commits, waits for the level, answers. An error of the wait has
     /// [`gw_types::Outcome::Unknown`]: the object is there and visible.
     pub async fn finish(self, options: FinishOptions) -> StoreResult<PutOutcome> {
-        let Self { core, target, options: put, body } = self;
+        let Self { core, target, options: put, body, locked } = self;
         let (staged, md5) = body.finish(options.content_md5).await?;
         let done = core.commit(|work| {
-            let bucket = work.same_bucket(&target.who, Action::PutObject, &target.bucket, target.root)?;
+            let bucket = work.target(&target)?;
             let data = staged.attach(work.txn)?;
+            let data = match locked {
+                Some(locked) => locked.lock(data),
+                None => data,
+            };
+            let mut attributes = put.attributes;
+            access::dress(&*work.txn, &bucket, &target.who, &put.wants, &mut attributes)?;
             let object = NewObject {
                 key: target.key.as_str(),
                 conditions: &put.conditions,
                 etag: Etag::Md5(md5),
-                attributes: put.attributes,
+                attributes,
                 checksums: options.checksums,
                 parts: Vec::new(),
                 data,
@@ -184,7 +208,10 @@ impl Core {
         check_attributes(&options.attributes)?;
         let row = {
             let snapshot = self.snapshot();
-            let row = self.bucket(&snapshot, who, Action::PutObject, bucket)?;
+            let row = self.bucket(&snapshot, who, Act::on(Action::PutObject, key), bucket)?;
+            if !options.wants.is_empty() {
+                access::dress(&snapshot, &row, who, &options.wants, &mut options.attributes.clone())?;
+            }
             if options.conditions != Default::default() {
                 // Decided again in the commit; what fails now need not send its body.
                 let spot = namespace::locate(&snapshot, row.root, key.as_str())?.spot();
@@ -193,9 +220,38 @@ impl Core {
             }
             row
         };
-        let body = BodyWrite::begin(self, &row, (options.len_hint, self.config.put_bytes_max), None)?;
+        let (body_key, locked) = match &options.wants.customer_key {
+            Some(customer) => {
+                let (plain, locked) = self.locked_key(&row, customer).await?;
+                (Some(plain), Some(locked))
+            }
+            None => (None, None),
+        };
+        let body = BodyWrite::begin(self, &row, (options.len_hint, self.config.put_bytes_max), body_key)?;
         let target =
             BodyTarget { who: who.clone(), bucket: bucket.clone(), root: row.root, key: key.clone() };
-        Ok(ObjectWriter { core: self.clone(), target, options, body })
+        Ok(ObjectWriter { core: self.clone(), target, options, body, locked })
+    }
+
+    /// A fresh data key: as the bucket's key opens it, and as rows keep it, under the customer's
+    /// key besides.
+    pub(crate) async fn locked_key(
+        &self,
+        bucket: &BucketRow,
+        customer: &CustomerKey,
+    ) -> StoreResult<(BodyKey, Locked)> {
+        let plain = self.data.new_key(&bucket.key).await?;
+        let mut salt = [0; 32];
+        self.keys.random(&mut salt)?;
+        let locked = plain.locked(&customer.key, salt);
+        Ok((plain, Locked(locked)))
+    }
+}
+
+impl Work<'_, '_> {
+    /// Whether a body of this bucket may still be attached: the same bucket, and still allowed.
+    pub(crate) fn target(&self, target: &BodyTarget) -> StoreResult<BucketRow> {
+        let act = Act::on(Action::PutObject, &target.key);
+        self.same_bucket(&target.who, act, &target.bucket, target.root)
     }
 }

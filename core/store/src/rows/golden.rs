@@ -99,6 +99,7 @@ fn users_and_buckets() {
         stream: StreamId(1),
         key: WrappedBucketKey(vec![0xcc]),
         settings,
+        rules: crate::api::BucketRules::default(),
     };
     check(&row, "018020016f80a8d6b9070101cc0201f4030006636573732d3101");
     let usage = Usage { objects: 1, noncurrent: 2, markers: 3, bytes: 400, uploads: 5, upload_bytes: 6 };

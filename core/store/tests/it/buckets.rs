@@ -6,6 +6,8 @@ use gw_store::{
     UploadOptions, UserSpec, Versioning, WriteConditions,
 };
 
+use gw_types::Action;
+
 use crate::assemble::Machine;
 use crate::support::{Here, admin, key, kind, name, user};
 
@@ -22,7 +24,7 @@ async fn a_bucket_is_made_once_and_belongs_to_its_maker() {
     add(&store, &["ann", "bob"]).await;
     let (ann, bob) = (user("ann"), user("bob"));
     let settings = BucketSettings { region: "cess-1".to_owned(), ..BucketSettings::default() };
-    let options = BucketOptions { settings: settings.clone(), owner: None };
+    let options = BucketOptions { settings: settings.clone(), ..BucketOptions::default() };
     let made = store.bucket_create(&ann, &name("photos"), options).await.unwrap();
     assert_eq!((made.owner.as_str(), &made.settings), ("ann", &settings));
     let again = |who| {
@@ -135,7 +137,7 @@ async fn documents_and_settings_are_kept_over_a_restart() {
     let here = Here::new(machine.open().await, "bucket").await;
     let set = |value: Option<&'static [u8]>| {
         let value = value.map(Bytes::from_static);
-        here.store.bucket_document_set(&here.who, &here.bucket, "cors", value)
+        here.store.bucket_document_set(&here.who, &here.bucket, ("cors", Action::PutBucketCors), value)
     };
     set(Some(b"<CORS/>")).await.unwrap();
     here.versioning(Versioning::Enabled).await;
@@ -143,16 +145,21 @@ async fn documents_and_settings_are_kept_over_a_restart() {
     here.store.close().await.unwrap();
 
     let again = Here { store: machine.open().await, ..here.clone() };
-    let document = again.store.bucket_document(&again.who, &again.bucket, "cors").await.unwrap();
+    let document =
+        again.store.bucket_document(&again.who, &again.bucket, "cors", Action::GetBucketCors).await.unwrap();
     assert_eq!(document, Some(Bytes::from_static(b"<CORS/>")));
     let head = again.store.bucket_head(&again.who, &again.bucket).await.unwrap();
     assert_eq!(head.settings.versioning, Versioning::Enabled);
     assert_eq!(again.get("k").await.unwrap(), b"body");
     let off = again.store.bucket_versioning_set(&again.who, &again.bucket, Versioning::Off).await;
     assert_eq!(kind(off), StoreErrorKind::InvalidBucketState);
-    let remove = again.store.bucket_document_set(&again.who, &again.bucket, "cors", None);
+    let remove =
+        again.store.bucket_document_set(&again.who, &again.bucket, ("cors", Action::PutBucketCors), None);
     remove.await.unwrap();
-    assert_eq!(again.store.bucket_document(&again.who, &again.bucket, "cors").await.unwrap(), None);
+    assert_eq!(
+        again.store.bucket_document(&again.who, &again.bucket, "cors", Action::GetBucketCors).await.unwrap(),
+        None
+    );
     let many: Vec<DeleteTarget> =
         vec![crate::support::target("k", None), crate::support::target("n/o", None)];
     let outcomes = again.store.delete_many(&again.who, &again.bucket, many, None).await.unwrap();

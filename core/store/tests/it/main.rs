@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that is surprised shall fail")]
 
+mod access;
 mod assemble;
 mod buckets;
 mod crash;
+mod lifecycle;
 mod listing;
+mod locks;
 mod multipart;
 mod objects;
 mod races;

@@ -25,7 +25,7 @@ async fn begin(here: &Here, at: &str) -> UploadId {
 async fn put_part(here: &Here, at: &str, upload: UploadId, part: u16, body: &[u8]) -> StoreResult<Etag> {
     let at = key(at);
     let mut writer =
-        here.store.upload_put_part(&here.who, &here.bucket, &at, upload, number(part), None).await?;
+        here.store.upload_put_part(&here.who, &here.bucket, &at, upload, number(part), None, None).await?;
     writer.write(Bytes::copy_from_slice(body)).await?;
     let checksum = Checksum {
         algorithm: ChecksumAlgorithm::Crc32,
@@ -144,8 +144,11 @@ async fn an_aborted_upload_leaves_nothing() {
     let upload = begin(&here, "k").await;
     put_part(&here, "k", upload, 1, &[1; 100_000]).await.unwrap();
     let at = key("k");
-    let mut late =
-        here.store.upload_put_part(&here.who, &here.bucket, &at, upload, number(2), None).await.unwrap();
+    let mut late = here
+        .store
+        .upload_put_part(&here.who, &here.bucket, &at, upload, number(2), None, None)
+        .await
+        .unwrap();
     late.write(Bytes::from_static(b"late")).await.unwrap();
     here.store.upload_abort(&here.who, &here.bucket, &at, upload).await.unwrap();
     assert_eq!(kind(late.finish(FinishOptions::default()).await), StoreErrorKind::NoSuchUpload);
@@ -190,6 +193,7 @@ async fn parts_are_copied_by_reference_from_any_range() {
         key: key("from"),
         version: None,
         conditions: ReadConditions::default(),
+        customer_key: None,
     };
     let copy = |part: u16, range| {
         let other = other.clone();
@@ -198,7 +202,7 @@ async fn parts_are_copied_by_reference_from_any_range() {
             let at = key("k");
             other
                 .store
-                .upload_copy_part(&other.who, &other.bucket, &at, upload, number(part), source, range)
+                .upload_copy_part(&other.who, &other.bucket, &at, upload, number(part), (source, range), None)
                 .await
         }
     };
@@ -207,6 +211,8 @@ async fn parts_are_copied_by_reference_from_any_range() {
     assert_eq!(two.etag, put.etag);
     let far = copy(3, Some(ByteRange::From(150_000))).await;
     assert_eq!(kind(far), StoreErrorKind::InvalidRange);
+    let over = copy(3, Some(ByteRange::Between(0, 150_000))).await;
+    assert_eq!(kind(over), StoreErrorKind::InvalidRange);
     here.delete("from").await;
     let list = [(1, one.etag), (2, two.etag)];
     complete(&other, "k", upload, &list, CompleteOptions::default()).await.unwrap();

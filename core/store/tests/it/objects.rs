@@ -18,7 +18,7 @@ fn attributes() -> ObjectAttributes {
         headers: ContentHeaders { content_type: Some("text/x".to_owned()), ..ContentHeaders::default() },
         user_metadata: vec![("colour".to_owned(), "grün".to_owned())],
         storage_class: StorageClass::StandardIa,
-        documents: vec![Document { name: "tags".to_owned(), value: b"a=b".to_vec() }],
+        documents: vec![Document { name: "opaque".to_owned(), value: b"a=b".to_vec() }],
     }
 }
 
@@ -28,6 +28,7 @@ fn source(here: &Here, at: &str) -> CopySource {
         key: key(at),
         version: None,
         conditions: ReadConditions::default(),
+        customer_key: None,
     }
 }
 
@@ -206,7 +207,8 @@ async fn conditions_of_writes_decide_what_happens() {
     };
     here.put_if("k", b"2", not_first).await.unwrap();
     let delete = |conditions| {
-        let target = gw_store::DeleteTarget { key: key("k"), version: None, conditions };
+        let target =
+            gw_store::DeleteTarget { key: key("k"), version: None, conditions, bypass_governance: false };
         here.store.delete(&here.who, &here.bucket, target, None)
     };
     let wrong_size = WriteConditions { if_match_size: Some(2), ..WriteConditions::default() };
@@ -235,11 +237,7 @@ async fn copies_share_bytes_and_outlive_their_source() {
     let kept = copy(&here, "same", CopyOptions::default()).await.unwrap();
     assert_eq!((kept.put.etag, kept.source_version_id), (put.etag, None));
     let headers = ContentHeaders { cache_control: Some("no-store".to_owned()), ..ContentHeaders::default() };
-    let replaced = CopyOptions {
-        metadata: Some((headers.clone(), Vec::new())),
-        documents: Some(Vec::new()),
-        ..CopyOptions::default()
-    };
+    let replaced = CopyOptions { metadata: Some((headers.clone(), Vec::new())), ..CopyOptions::default() };
     copy(&other, "cross", replaced).await.unwrap();
     // Onto itself, with other metadata.
     let onto = CopyOptions { metadata: Some((headers.clone(), Vec::new())), ..CopyOptions::default() };
@@ -287,22 +285,43 @@ async fn copies_judge_both_ends() {
 }
 
 #[tokio::test]
-async fn a_document_changes_without_a_new_version() {
+async fn tags_change_without_a_new_version_and_go_with_a_copy() {
     let here = Here::versioned(Machine::new().open().await, "bucket").await;
     let put = here.put("k", b"1").await;
     let at = key("k");
-    let set = |value: Option<&[u8]>| {
-        let value = value.map(<[u8]>::to_vec);
-        here.store.object_document_set(&here.who, &here.bucket, &at, put.version_id, "tags", value)
+    let tag = |value: &str| vec![("colour".to_owned(), value.to_owned())];
+    let set = |tags: Option<Vec<gw_store::Tag>>| {
+        here.store.object_tags_set(&here.who, (&here.bucket, &at), put.version_id, tags)
     };
-    assert_eq!(set(Some(b"x")).await.unwrap(), put.version_id);
-    let head = || here.store.head(&here.who, &here.bucket, &at, ReadOptions::default());
-    let info = head().await.unwrap();
-    assert_eq!(info.attributes.documents, [Document { name: "tags".to_owned(), value: b"x".to_vec() }]);
+    assert_eq!(set(Some(tag("red"))).await.unwrap(), put.version_id);
+    let head = |at: &str| {
+        let (here, at) = (here.clone(), key(at));
+        async move { here.store.head(&here.who, &here.bucket, &at, ReadOptions::default()).await.unwrap() }
+    };
+    let info = head("k").await;
+    assert_eq!(info.attributes.tags().unwrap(), tag("red"));
     assert_eq!((info.etag, info.last_modified), (put.etag, put.last_modified));
+
+    let copy = |to: &'static str, tags: Option<Vec<gw_store::Tag>>| {
+        let options = CopyOptions {
+            wants: gw_store::ObjectWants { tags, ..Default::default() },
+            ..CopyOptions::default()
+        };
+        let (here, source) = (here.clone(), source(&here, "k"));
+        async move { here.store.copy(&here.who, source, &here.bucket, &key(to), options).await }
+    };
+    copy("same", None).await.unwrap();
+    copy("other", Some(tag("blue"))).await.unwrap();
+    assert_eq!(head("same").await.attributes.tags().unwrap(), tag("red"));
+    assert_eq!(head("other").await.attributes.tags().unwrap(), tag("blue"));
+
     set(None).await.unwrap();
-    assert!(head().await.unwrap().attributes.documents.is_empty());
-    assert_eq!(kind(set(Some(&[0; 65_537])).await), StoreErrorKind::MetadataTooLarge);
+    assert!(head("k").await.attributes.tags().unwrap().is_empty());
+    let many = (0..11).map(|index| (index.to_string(), String::new())).collect();
+    assert_eq!(kind(set(Some(many)).await), StoreErrorKind::InvalidTag);
+    let absent = key("no");
+    let nothing = here.store.object_tags_set(&here.who, (&here.bucket, &absent), None, Some(tag("x")));
+    assert_eq!(kind(nothing.await), StoreErrorKind::NoSuchKey);
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ async fn by_copy(here: &Here, at: &str) -> gw_store::StoreResult<()> {
         key: key("source"),
         version: None,
         conditions: ReadConditions::default(),
+        customer_key: None,
     };
     let options = CopyOptions { conditions: WriteConditions::absent(), ..CopyOptions::default() };
     here.store.copy(&here.who, source, &here.bucket, &key(at), options).await.map(|_| ())
@@ -60,7 +61,7 @@ async fn by_parts(here: &Here, at: &str, task: u8) -> gw_store::StoreResult<()> 
     let (store, who, bucket, at) = (&here.store, &here.who, &here.bucket, key(at));
     let upload = store.upload_create(who, bucket, &at, UploadOptions::default()).await?.upload_id;
     let number = PartNumber::new(1).unwrap();
-    let mut writer = store.upload_put_part(who, bucket, &at, upload, number, None).await?;
+    let mut writer = store.upload_put_part(who, bucket, &at, upload, number, None, None).await?;
     writer.write(vec![task; 50].into()).await?;
     let etag = writer.finish(FinishOptions::default()).await?.etag;
     let parts = vec![CompletePart { number, etag: Some(etag), checksums: Vec::new() }];

@@ -234,6 +234,7 @@ impl Run {
             key: key(source_key),
             version,
             conditions: ReadConditions::default(),
+            customer_key: None,
         };
         let conditions = self.conditions(to, at);
         let (body, expected) = match (found.and_then(|found| found.object.clone()), version) {
@@ -260,7 +261,8 @@ impl Run {
             let number = PartNumber::new(number * 3).unwrap();
             let mut part = vec![number.get() as u8; 16];
             part.extend(self.body());
-            let mut writer = store.upload_put_part(who, name, &object, upload, number, None).await.unwrap();
+            let mut writer =
+                store.upload_put_part(who, name, &object, upload, number, None, None).await.unwrap();
             writer.write(Bytes::from(part.clone())).await.unwrap();
             let etag = writer.finish(FinishOptions::default()).await.unwrap().etag;
             if !self.rng.one_in(4) || parts.is_empty() {
@@ -287,7 +289,7 @@ impl Run {
         let conditions = if self.rng.one_in(4) { self.conditions(bucket, at) } else { Default::default() };
         let (here, model) = &mut self.buckets[bucket];
         let expected = model.check(at, &conditions);
-        let target = DeleteTarget { key: key(at), version: None, conditions };
+        let target = DeleteTarget { key: key(at), version: None, conditions, bypass_governance: false };
         let result = here.store.delete(&here.who, &here.bucket, target, None).await;
         if let Some(expected) = expected {
             assert_eq!(kind(result), expected);

@@ -169,7 +169,7 @@ impl Here {
 }
 
 pub fn target(at: &str, version: Option<VersionId>) -> DeleteTarget {
-    DeleteTarget { key: key(at), version, conditions: WriteConditions::default() }
+    DeleteTarget { key: key(at), version, conditions: WriteConditions::default(), bypass_governance: false }
 }
 
 pub async fn collect(mut body: gw_store::ObjectBody) -> Result<Vec<u8>, StoreError> {

@@ -28,11 +28,36 @@ pub(crate) enum Signed {
 }
 
 /// Regions that a scope may name; the first is the one that errors name.
-pub(crate) struct Regions<'a>(pub(crate) &'a [String]);
+pub(crate) struct Regions<'a> {
+    names: &'a [String],
+    /// Whether Signature Version 2 is let in, in queries and forms.
+    sigv2: bool,
+}
 
-impl Regions<'_> {
+impl<'a> Regions<'a> {
+    pub(crate) fn new(names: &'a [String], sigv2: bool) -> Self {
+        Self { names, sigv2 }
+    }
+
+    /// Access key, date and region of a form's credential, where this endpoint has the region.
+    pub(crate) fn read_scope<'c>(&self, credential: &'c str) -> Result<(&'c str, &'c str, &'c str), Refusal> {
+        let malformed = || Refusal::bad("InvalidArgument", "The X-Amz-Credential field is malformed.");
+        let scope = Scope::parse(credential).ok_or_else(malformed)?;
+        self.check(&scope, Signed::Query)?;
+        let mut words = credential.split('/');
+        match (words.next(), words.next()) {
+            (Some(access_key), Some(date)) => Ok((access_key, date, scope.region)),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// Why Signature Version 2 is refused.
+    pub(crate) fn version_2(&self) -> Refusal {
+        version_2(self)
+    }
+
     fn right(&self) -> &str {
-        self.0.first().map_or("", String::as_str)
+        self.names.first().map_or("", String::as_str)
     }
 
     fn check(&self, scope: &Scope<'_>, from: Signed) -> Result<(), Refusal> {
@@ -49,7 +74,7 @@ impl Regions<'_> {
                 format!("{what}; incorrect service \"{}\". This endpoint belongs to \"s3\".", scope.service);
             return Err(Refusal::bad(code, message));
         }
-        if self.0.iter().any(|region| region == scope.region) {
+        if self.names.iter().any(|region| region == scope.region) {
             return Ok(());
         }
         let right = self.right().to_owned();
@@ -86,7 +111,7 @@ pub(crate) fn examine(
 ) -> Result<Signed, Refusal> {
     let query = Query::read(query.unwrap_or_default());
     if query.has("Signature") || query.has("AWSAccessKeyId") {
-        return Err(version_2(regions));
+        return if regions.sigv2 { presigned_2(headers, &query) } else { Err(version_2(regions)) };
     }
     let signed_by_query =
         query.has("X-Amz-Signature") || query.has("X-Amz-Algorithm") || query.has("X-Amz-Credential");
@@ -172,6 +197,20 @@ fn presigned(headers: &HeaderMap, query: &Query, regions: &Regions<'_>) -> Resul
     refuse_session_token(query.has("X-Amz-Security-Token") || headers.contains_key("x-amz-security-token"))?;
     // The digest of a presigned body is not known when the URL is made; it binds the sender only.
     covered(headers, one("X-Amz-SignedHeaders")?, &["x-amz-content-sha256"])?;
+    Ok(Signed::Query)
+}
+
+/// Signature Version 2 in a query (AWS: "Signing and authenticating REST requests", appendix). What
+/// it signs besides method, path and time are the `x-amz-*` headers, all of them; it has no scope.
+fn presigned_2(headers: &HeaderMap, query: &Query) -> Result<Signed, Refusal> {
+    let all = ["AWSAccessKeyId", "Signature", "Expires"].iter().all(|name| query.one(name).is_some());
+    if headers.contains_key(AUTHORIZATION) || !all {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "AccessDenied",
+            "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters",
+        ));
+    }
     Ok(Signed::Query)
 }
 
@@ -276,7 +315,7 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let regions = ["cess-1".to_owned(), "us-east-1".to_owned()];
-        examine(&map, Some(query), &Regions(&regions))
+        examine(&map, Some(query), &Regions::new(&regions, false))
             .map_err(|refusal| (refusal.code, refusal.message.into_owned()))
     }
 

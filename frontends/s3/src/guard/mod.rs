@@ -2,8 +2,7 @@
 //!
 //! [`examine`] is pure. It reads the head of a request and says how its body must be watched, or
 //! why it is refused; no store is asked and nothing of the body is read. It closes what s3s 0.14.1
-//! leaves open (see `claim` and `framing`), and it refuses what s3s would do in memory (form
-//! uploads). A request that passes is not yet authentic: s3s checks the signature next.
+//! leaves open (see `claim` and `framing`), A request that passes is not yet authentic: s3s checks the signature next.
 
 mod claim;
 mod framing;
@@ -11,9 +10,9 @@ mod intake;
 
 use std::fmt;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 pub(crate) use claim::{Regions, Signed};
 pub(crate) use framing::{Framer, Mode};
@@ -72,7 +71,6 @@ pub(crate) struct Examined {
 pub(crate) fn examine(parts: &Parts, regions: &Regions<'_>, limits: &Limits) -> Result<Examined, Refusal> {
     check_size(&parts.headers, limits)?;
     check_host(parts)?;
-    refuse_forms(parts)?;
     let signed = claim::examine(&parts.headers, parts.uri.query(), regions)?;
     let framing = framing_of(&parts.headers, signed, limits)?;
     let len = match framing {
@@ -117,21 +115,6 @@ fn check_host(parts: &Parts) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::bad("InvalidRequest", "A request has exactly one Host."))
-}
-
-/// POST form uploads would be collected in memory before their policy is read.
-fn refuse_forms(parts: &Parts) -> Result<(), Refusal> {
-    let form = |value: &http::HeaderValue| {
-        value.as_bytes().get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
-    };
-    if parts.method == Method::POST && parts.headers.get_all(CONTENT_TYPE).iter().any(form) {
-        return Err(Refusal::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "NotImplemented",
-            "Browser form uploads (POST with multipart/form-data) are not supported; use PUT or a presigned URL.",
-        ));
-    }
-    Ok(())
 }
 
 fn framing_of(headers: &HeaderMap, signed: Signed, limits: &Limits) -> Result<Option<(Mode, u64)>, Refusal> {
@@ -188,7 +171,7 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let regions = ["cess-1".to_owned()];
-        examine(&parts, &Regions(&regions), &Limits::default()).map_err(|refusal| refusal.code)
+        examine(&parts, &Regions::new(&regions, false), &Limits::default()).map_err(|refusal| refusal.code)
     }
 
     #[test]
@@ -198,12 +181,6 @@ mod tests {
         assert_eq!(check("GET", "/", &[("host", "a"), ("host", "a")]), Err("InvalidRequest"));
         assert_eq!(check("GET", "http://b/", &[("host", "a")]), Err("InvalidRequest"));
         assert!(check("GET", "http://a/", &[("host", "a")]).is_ok());
-    }
-
-    #[test]
-    fn forms_are_refused_before_their_body_is_read() {
-        let form = [("host", "a"), ("content-type", "Multipart/Form-Data; boundary=x")];
-        assert_eq!(check("POST", "/b", &form), Err("NotImplemented"));
     }
 
     #[test]

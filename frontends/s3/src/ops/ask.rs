@@ -2,19 +2,19 @@
 //!
 //! The typed inputs of s3s hold most of it; this is the rest, which s3s reads more strictly than AWS
 //! or does not read at all (see `verify`). Nothing is ignored in silence that a client may rely on:
-//! encryption keys, locks, tags and public ACLs that this gateway does not have are refused.
+//! what this gateway does not have is refused.
 
 use gw_store::{
     ByteRange, ContentHeaders, EtagMatch, ObjectAttributes, ReadConditions, StorageClass, VersionId,
     WriteConditions,
 };
 use gw_types::{Authenticated, BucketName, Level, ObjectKey, Timestamp};
-use http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderName, header};
 use s3s::dto::Metadata;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::dates::parse_http_date;
-use crate::errors::{coded, from_store};
+use crate::errors::from_store;
 use crate::verify::AsSent;
 
 /// Our own header: at which level a write is answered (`staged`, `dispersed`, `finalized`).
@@ -30,7 +30,7 @@ impl<'a> Ask<'a> {
     /// Both are there on every request that came through the gate.
     pub(crate) fn of(extensions: &'a Extensions) -> S3Result<Self> {
         match (extensions.get::<Authenticated>(), extensions.get::<AsSent>()) {
-            (Some(who), Some(AsSent(headers))) => Ok(Self { who, headers }),
+            (Some(who), Some(AsSent(said))) => Ok(Self { who, headers: &said.headers }),
             _ => Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied")),
         }
     }
@@ -124,6 +124,12 @@ impl<'a> Ask<'a> {
             .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"))
     }
 
+    /// The region that the signature names; `None` for a presigned or anonymous request.
+    pub(crate) fn region(&self) -> Option<&'a str> {
+        let line = self.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        line.split_once("Credential=")?.1.split('/').nth(2)
+    }
+
     /// The level at which to answer; `None`: as the bucket says.
     pub(crate) fn level(&self) -> S3Result<Option<Level>> {
         match self.text(DURABILITY)? {
@@ -172,53 +178,8 @@ impl<'a> Ask<'a> {
     }
 
     fn refuse_what_we_have_not(&self) -> S3Result<()> {
-        self.refuse_acl()?;
-        for name in self.headers.keys().map(HeaderName::as_str) {
-            let refusal = match name {
-                "x-amz-server-side-encryption" => {
-                    if self.headers.get(name).is_some_and(|value| value == "AES256") {
-                        continue;
-                    }
-                    not_implemented("Only AES256 is supported for x-amz-server-side-encryption.")
-                }
-                name if name.starts_with("x-amz-server-side-encryption-customer")
-                    || name.starts_with("x-amz-copy-source-server-side-encryption") =>
-                {
-                    not_implemented(
-                        "Server-side encryption with customer-provided keys (SSE-C) is not supported.",
-                    )
-                }
-                name if name.starts_with("x-amz-object-lock-") => S3Error::with_message(
-                    S3ErrorCode::InvalidRequest,
-                    "Bucket is missing Object Lock Configuration",
-                ),
-                "x-amz-tagging" => not_implemented("Object tagging is not supported."),
-                "x-amz-write-offset-bytes" => not_implemented("Appending to objects is not supported."),
-                _ => continue,
-            };
-            return Err(refusal);
-        }
-        Ok(())
-    }
-
-    /// Everything is owned by the bucket's owner, as with AWS's default BucketOwnerEnforced: ACLs
-    /// that say so pass, others are refused rather than forgotten.
-    pub(crate) fn refuse_acl(&self) -> S3Result<()> {
-        let acl = self.text("x-amz-acl")?;
-        let grants = self.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-"));
-        if matches!(acl, None | Some("private" | "bucket-owner-full-control")) && !grants {
-            return Ok(());
-        }
-        Err(coded("AccessControlListNotSupported", StatusCode::BAD_REQUEST, "The bucket does not allow ACLs"))
-    }
-
-    /// SSE-C headers on a read of an object that was not so encrypted.
-    pub(crate) fn refuse_customer_key(&self) -> S3Result<()> {
-        if self.headers.contains_key("x-amz-server-side-encryption-customer-algorithm") {
-            return Err(S3Error::with_message(
-                S3ErrorCode::InvalidRequest,
-                "The encryption parameters are not applicable to this object.",
-            ));
+        if self.headers.contains_key("x-amz-write-offset-bytes") {
+            return Err(not_implemented("Appending to objects is not supported."));
         }
         Ok(())
     }
@@ -275,7 +236,7 @@ fn without_aws_chunked(value: &str) -> Option<String> {
         .map(str::trim)
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
         .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 #[cfg(test)]
@@ -284,7 +245,10 @@ mod tests {
     use gw_types::{Authenticated, Frontend, Level, Timestamp};
     use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
+    use std::sync::Arc;
+
     use super::{Ask, parse_range, without_aws_chunked};
+    use crate::said::Said;
     use crate::verify::AsSent;
 
     fn with(pairs: &[(&str, &str)]) -> Extensions {
@@ -294,13 +258,15 @@ mod tests {
             .collect();
         let mut extensions = Extensions::new();
         extensions.insert(Authenticated::user("u", Frontend::S3));
-        extensions.insert(AsSent(headers));
+        let said = Said { headers, uri: "/".parse().unwrap(), remote: None, now_seconds: 0 };
+        extensions.insert(AsSent(Arc::new(said)));
         extensions
     }
 
     fn refused(pairs: &[(&str, &str)]) -> String {
         let extensions = with(pairs);
-        let error = Ask::of(&extensions).unwrap().attributes(None).unwrap_err();
+        let ask = Ask::of(&extensions).unwrap();
+        let error = ask.attributes(None).map(drop).and_then(|()| ask.wants().map(drop)).unwrap_err();
         error.code().as_str().to_owned()
     }
 
@@ -340,17 +306,19 @@ mod tests {
     fn nothing_is_promised_that_is_not_kept() {
         for (name, value, code) in [
             ("x-amz-server-side-encryption", "aws:kms", "NotImplemented"),
-            ("x-amz-server-side-encryption-customer-algorithm", "AES256", "NotImplemented"),
-            ("x-amz-object-lock-mode", "COMPLIANCE", "InvalidRequest"),
-            ("x-amz-tagging", "a=b", "NotImplemented"),
-            ("x-amz-acl", "public-read", "AccessControlListNotSupported"),
-            ("x-amz-grant-read", "id=x", "AccessControlListNotSupported"),
+            ("x-amz-server-side-encryption", "rot13", "InvalidEncryptionAlgorithmError"),
+            ("x-amz-server-side-encryption-customer-algorithm", "AES256", "InvalidArgument"),
+            ("x-amz-object-lock-mode", "COMPLIANCE", "InvalidArgument"),
+            ("x-amz-acl", "public", "InvalidArgument"),
+            ("x-amz-grant-read", "name=x", "InvalidArgument"),
+            ("x-amz-grant-read", "emailAddress=a@b.example", "UnresolvableGrantByEmailAddress"),
+            ("x-amz-write-offset-bytes", "5", "NotImplemented"),
             ("x-amz-storage-class", "FLOPPY", "InvalidStorageClass"),
         ] {
             assert_eq!(refused(&[(name, value)]), code, "{name}");
         }
         let fine = with(&[("x-amz-acl", "private"), ("x-amz-server-side-encryption", "AES256")]);
-        assert!(Ask::of(&fine).unwrap().attributes(None).is_ok());
+        assert!(Ask::of(&fine).unwrap().wants().unwrap().managed);
     }
 
     #[test]

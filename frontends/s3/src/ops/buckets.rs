@@ -4,8 +4,11 @@
 //! them (`NoSuch...`), after the bucket and the right to ask were checked; they are never answered
 //! with something that is not so.
 
-use gw_store::{BucketInfo, BucketListRequest, BucketOptions, BucketSettings, Versioning};
-use gw_types::BucketName;
+use gw_store::{
+    AclRequest, BucketInfo, BucketListRequest, BucketOptions, BucketRules, BucketSettings, CannedAcl,
+    ObjectLock, Ownership, StoreErrorKind, Versioning,
+};
+use gw_types::{Action, BucketName};
 use http::{HeaderName, HeaderValue, StatusCode};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -29,30 +32,34 @@ impl Operations {
         expected: Option<&str>,
     ) -> S3Result<()> {
         let Some(expected) = expected else { return Ok(()) };
-        let info = self.store.bucket_head(ask.who, bucket).await.map_err(from_store)?;
-        if info.owner == expected {
+        if self.store.bucket_owner(ask.who, bucket).await.map_err(from_store)? == expected {
             return Ok(());
         }
         Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied"))
     }
 
     /// The bucket, if the caller may look at it.
-    async fn look(&self, ask: &Ask<'_>, name: &str, expected_owner: Option<&str>) -> S3Result<BucketInfo> {
+    async fn look(
+        &self,
+        ask: &Ask<'_>,
+        (name, action): (&str, Action),
+        expected_owner: Option<&str>,
+    ) -> S3Result<BucketInfo> {
         let bucket = bucket(name)?;
         self.expect_owner(ask, &bucket, expected_owner).await?;
-        self.store.bucket_head(ask.who, &bucket).await.map_err(from_store)
+        self.store.bucket_look(ask.who, &bucket, action).await.map_err(from_store)
     }
 
     /// A setting that no bucket here has.
     pub(super) async fn absent<T, O>(
         &self,
         request: &S3Request<T>,
-        name: &str,
+        (name, action): (&str, Action),
         code: &'static str,
         message: &'static str,
     ) -> S3Result<S3Response<O>> {
         let ask = Ask::of(&request.extensions)?;
-        self.look(&ask, name, ask.text("x-amz-expected-bucket-owner")?).await?;
+        self.look(&ask, (name, action), ask.text("x-amz-expected-bucket-owner")?).await?;
         Err(coded(code, StatusCode::NOT_FOUND, message))
     }
 
@@ -60,11 +67,11 @@ impl Operations {
     pub(super) async fn settled<T, O>(
         &self,
         request: &S3Request<T>,
-        name: &str,
+        (name, action): (&str, Action),
         output: O,
     ) -> S3Result<S3Response<O>> {
         let ask = Ask::of(&request.extensions)?;
-        self.look(&ask, name, ask.text("x-amz-expected-bucket-owner")?).await?;
+        self.look(&ask, (name, action), ask.text("x-amz-expected-bucket-owner")?).await?;
         Ok(S3Response::new(output))
     }
 
@@ -110,14 +117,14 @@ impl Operations {
     ) -> S3Result<S3Response<dto::CreateBucketOutput>> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
-        ask.refuse_acl()?;
-        if input.object_lock_enabled_for_bucket == Some(true) {
-            return Err(not_implemented("Object Lock is not supported."));
-        }
-        let owned = input.object_ownership.as_ref().map(|ownership| ownership.as_str());
-        if !matches!(owned, None | Some("BucketOwnerEnforced")) {
-            return Err(not_implemented("Only the object ownership BucketOwnerEnforced is supported."));
-        }
+        let acl = ask.acl()?;
+        let lock = input.object_lock_enabled_for_bucket == Some(true);
+        let ownership = match input.object_ownership.as_ref().map(|ownership| ownership.as_str()) {
+            None => self.new_buckets.ownership(),
+            Some(word) => Some(
+                Ownership::parse(word).ok_or_else(|| argument("Invalid x-amz-object-ownership header"))?,
+            ),
+        };
         let bucket = bucket(&input.bucket)?;
         let constraint = input.create_bucket_configuration.and_then(|it| it.location_constraint);
         let region = constraint.map(|constraint| constraint.as_str().to_owned()).unwrap_or_default();
@@ -131,10 +138,40 @@ impl Operations {
                 ),
             ));
         }
-        let settings = BucketSettings { region, ..BucketSettings::default() };
-        let options = BucketOptions { settings, ..BucketOptions::default() };
-        self.store.bucket_create(ask.who, &bucket, options).await.map_err(from_store)?;
+        let versioning = if lock { Versioning::Enabled } else { Versioning::Off };
+        let options = BucketOptions {
+            settings: BucketSettings { region, versioning, ..BucketSettings::default() },
+            rules: BucketRules {
+                ownership,
+                public_block: self.new_buckets.public_block(),
+                lock: lock.then(ObjectLock::default),
+                ..BucketRules::default()
+            },
+            acl,
+            owner: None,
+        };
+        let acl = options.acl.clone();
+        match self.store.bucket_create(ask.who, &bucket, options).await {
+            Err(error)
+                if error.kind() == StoreErrorKind::BucketAlreadyOwnedByYou
+                    && ask.region() == Some("us-east-1") =>
+            {
+                self.made_again(&ask, &bucket, acl).await?;
+            }
+            made => drop(made.map_err(from_store)?),
+        }
         Ok(S3Response::new(dto::CreateBucketOutput { location: Some(format!("/{bucket}")) }))
+    }
+
+    /// In us-east-1 AWS lets an owner make a bucket again (S3 API, CreateBucket). What it would then
+    /// do in silence, resetting the access list, is refused here.
+    async fn made_again(&self, ask: &Ask<'_>, bucket: &BucketName, acl: Option<AclRequest>) -> S3Result<()> {
+        let private = acl.is_none_or(|acl| acl == AclRequest::Canned(CannedAcl::Private));
+        let info = self.store.bucket_look(ask.who, bucket, Action::GetBucketAcl).await.map_err(from_store)?;
+        if private && info.rules.acl.is_none() {
+            return Ok(());
+        }
+        Err(from_store(StoreErrorKind::BucketAlreadyExists.into()))
     }
 
     pub(super) async fn remove_bucket(
@@ -155,7 +192,9 @@ impl Operations {
     ) -> S3Result<S3Response<dto::HeadBucketOutput>> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
-        let info = self.look(&ask, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+        let info = self
+            .look(&ask, (&input.bucket, Action::ListBucket), input.expected_bucket_owner.as_deref())
+            .await?;
         let region = region_of(&info, self.region()).to_owned();
         let mut response = S3Response::new(dto::HeadBucketOutput::default());
         if let Ok(value) = HeaderValue::from_str(&region) {
@@ -170,7 +209,9 @@ impl Operations {
     ) -> S3Result<S3Response<dto::GetBucketLocationOutput>> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
-        let info = self.look(&ask, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+        let info = self
+            .look(&ask, (&input.bucket, Action::GetBucketLocation), input.expected_bucket_owner.as_deref())
+            .await?;
         let region = region_of(&info, self.region());
         // AWS answers an empty constraint for us-east-1, and clients expect it.
         let constraint =
@@ -184,7 +225,9 @@ impl Operations {
     ) -> S3Result<S3Response<dto::GetBucketVersioningOutput>> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
-        let info = self.look(&ask, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
+        let info = self
+            .look(&ask, (&input.bucket, Action::GetBucketVersioning), input.expected_bucket_owner.as_deref())
+            .await?;
         let status = match info.settings.versioning {
             Versioning::Off => None,
             Versioning::Enabled => Some(dto::BucketVersioningStatus::ENABLED),
@@ -222,31 +265,6 @@ impl Operations {
         self.store.bucket_versioning_set(ask.who, &bucket, versioning).await.map_err(from_store)?;
         Ok(S3Response::new(dto::PutBucketVersioningOutput::default()))
     }
-
-    /// The owner has everything, nobody else has anything.
-    pub(super) async fn show_bucket_acl(
-        &self,
-        request: S3Request<dto::GetBucketAclInput>,
-    ) -> S3Result<S3Response<dto::GetBucketAclOutput>> {
-        let S3Request { input, extensions, .. } = request;
-        let ask = Ask::of(&extensions)?;
-        let info = self.look(&ask, &input.bucket, input.expected_bucket_owner.as_deref()).await?;
-        let (owner, grants) = owned_by(&info.owner);
-        Ok(S3Response::new(dto::GetBucketAclOutput { owner, grants }))
-    }
-}
-
-/// Owner and grants of everything that `name` owns.
-pub(super) fn owned_by(name: &str) -> (Option<dto::Owner>, Option<Vec<dto::Grant>>) {
-    let grantee = dto::Grantee {
-        display_name: Some(name.to_owned()),
-        id: Some(name.to_owned()),
-        email_address: None,
-        type_: dto::Type::from_static(dto::Type::CANONICAL_USER),
-        uri: None,
-    };
-    let permission = dto::Permission::from_static(dto::Permission::FULL_CONTROL);
-    (Some(owner(name)), Some(vec![dto::Grant { grantee: Some(grantee), permission: Some(permission) }]))
 }
 
 fn region_of<'a>(info: &'a BucketInfo, default: &'a str) -> &'a str {

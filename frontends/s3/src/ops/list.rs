@@ -98,7 +98,7 @@ impl Operations {
             max,
         };
         let page = self.store.list(ask.who, asked).await.map_err(from_store)?;
-        let bucket_owner = self.store.bucket_head(ask.who, &bucket).await.map_err(from_store)?.owner;
+        let bucket_owner = self.store.bucket_owner(ask.who, &bucket).await.map_err(from_store)?;
         // AWS names the next marker only with a delimiter; without one, clients take the last key.
         let next = page.next.as_ref().filter(|_| delimiter.is_some()).map(|next| match next {
             ListStart::Beginning => String::new(),
@@ -106,7 +106,12 @@ impl Operations {
         });
         Ok(S3Response::new(dto::ListObjectsOutput {
             name: Some(bucket.to_string()),
-            prefix: Some(names.show(prefix)),
+            // SDKs decode all names of this answer but this one, so AWS cannot encode it.
+            prefix: Some(if prefix.contains(|c: char| c < ' ' && !"\t\n\r".contains(c)) {
+                names.show(prefix)
+            } else {
+                prefix
+            }),
             marker: Some(names.show(marker)),
             max_keys: Some(count(max)),
             is_truncated: Some(page.next.is_some()),
@@ -134,10 +139,10 @@ impl Operations {
         let delimiter = given(input.delimiter);
         let prefix = input.prefix.unwrap_or_default();
         let start = match (&input.continuation_token, &input.start_after) {
-            (Some(token), _) => ListStart::from_token(token)
+            (Some(token), _) if !token.is_empty() => ListStart::from_token(token)
                 .map_err(|_| argument("The continuation token provided is incorrect"))?,
-            (None, Some(after)) if !after.is_empty() => ListStart::After(after.clone()),
-            (None, _) => ListStart::Beginning,
+            (_, Some(after)) if !after.is_empty() => ListStart::After(after.clone()),
+            (_, _) => ListStart::Beginning,
         };
         let asked = ListRequest {
             bucket: bucket.clone(),
@@ -148,7 +153,7 @@ impl Operations {
         };
         let page = self.store.list(ask.who, asked).await.map_err(from_store)?;
         let bucket_owner = match input.fetch_owner {
-            Some(true) => Some(self.store.bucket_head(ask.who, &bucket).await.map_err(from_store)?.owner),
+            Some(true) => Some(self.store.bucket_owner(ask.who, &bucket).await.map_err(from_store)?),
             _ => None,
         };
         let key_count = count(page.entries.len() + page.common_prefixes.len());
@@ -199,7 +204,7 @@ impl Operations {
             max,
         };
         let page = self.store.list_versions(ask.who, asked).await.map_err(from_store)?;
-        let bucket_owner = self.store.bucket_head(ask.who, &bucket).await.map_err(from_store)?.owner;
+        let bucket_owner = self.store.bucket_owner(ask.who, &bucket).await.map_err(from_store)?;
         let (next_key, next_version) = page.next.clone().unzip();
         let (mut versions, mut markers) = (Vec::new(), Vec::new());
         for entry in page.entries {
@@ -254,11 +259,13 @@ impl Operations {
             max,
         };
         let page = self.store.upload_list(ask.who, asked).await.map_err(from_store)?;
-        let bucket_owner = self.store.bucket_head(ask.who, &bucket).await.map_err(from_store)?.owner;
+        let bucket_owner = self.store.bucket_owner(ask.who, &bucket).await.map_err(from_store)?;
         let (next_key, next_upload) = page.next.clone().unzip();
-        let uploads = page.entries.into_iter().map(|entry| {
+        let mut uploads = Vec::with_capacity(page.entries.len());
+        for entry in page.entries {
+            let foreign = entry.upload.attributes.foreign_owner().map_err(from_store)?;
             let initiator = entry.upload.initiator;
-            dto::MultipartUpload {
+            uploads.push(dto::MultipartUpload {
                 key: Some(names.show(entry.key.into())),
                 upload_id: Some(entry.upload.upload_id.to_string()),
                 initiated: Some(to_s3(entry.upload.created)),
@@ -266,7 +273,7 @@ impl Operations {
                     display_name: Some(initiator.clone()),
                     id: Some(initiator),
                 }),
-                owner: Some(owner(&bucket_owner)),
+                owner: Some(owner(foreign.as_deref().unwrap_or(&bucket_owner))),
                 storage_class: Some(dto::StorageClass::from_static(
                     entry.upload.attributes.storage_class.as_str(),
                 )),
@@ -275,11 +282,11 @@ impl Operations {
                     .upload
                     .checksum
                     .map(|(_, kind)| dto::ChecksumType::from_static(kind_word(kind))),
-            }
-        });
+            });
+        }
         Ok(S3Response::new(dto::ListMultipartUploadsOutput {
             bucket: Some(bucket.to_string()),
-            uploads: Some(uploads.collect()),
+            uploads: Some(uploads),
             prefix: Some(names.show(prefix)),
             key_marker: Some(names.show(key_marker.unwrap_or_default())),
             upload_id_marker: Some(upload_marker.unwrap_or_default()),

@@ -4,20 +4,25 @@
 
 mod ask;
 mod buckets;
+mod extras;
+mod lifecycle;
 mod list;
 mod multipart;
 mod read;
+mod rules;
 mod shown;
+mod wants;
 mod write;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gw_store::{ReadOptions, Store};
+use gw_store::Store;
+use gw_types::Action;
 use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
-use crate::config::S3Config;
+use crate::config::{NewBuckets, S3Config};
 use crate::errors::from_store;
 use ask::Ask;
 
@@ -25,11 +30,12 @@ use ask::Ask;
 pub(crate) struct Operations {
     store: Arc<Store>,
     regions: Vec<String>,
+    new_buckets: NewBuckets,
 }
 
 impl Operations {
     pub(crate) fn new(store: Arc<Store>, config: &S3Config) -> Self {
-        Self { store, regions: config.regions.clone() }
+        Self { store, regions: config.regions.clone(), new_buckets: config.new_buckets }
     }
 
     /// The default region.
@@ -37,16 +43,18 @@ impl Operations {
         self.regions.first().map_or("", String::as_str)
     }
 
-    /// ACL and tags of an object need only that it is there.
-    async fn require_object(
-        &self,
-        ask: &Ask<'_>,
-        bucket: &str,
-        key: String,
-        version: Option<&str>,
-    ) -> S3Result<gw_store::ObjectInfo> {
-        let options = ReadOptions { version: ask::version(version)?, ..ReadOptions::default() };
-        self.store.head(ask.who, &ask::bucket(bucket)?, &ask::key(key)?, options).await.map_err(from_store)
+    /// How an object that is put now will say it is encrypted.
+    async fn encrypted(&self, ask: &Ask<'_>, bucket: &gw_types::BucketName) -> S3Result<shown::Encrypted> {
+        let wants = ask.wants()?;
+        let encryption = match wants.customer_key {
+            Some(key) => Some(gw_store::Encryption::Customer { key_md5: key.md5() }),
+            None if wants.managed => Some(gw_store::Encryption::Managed),
+            None => {
+                let marks = self.store.bucket_encrypts(ask.who, bucket).await.map_err(from_store)?;
+                marks.then_some(gw_store::Encryption::Managed)
+            }
+        };
+        Ok(shown::Encrypted::of(encryption.as_ref()))
     }
 }
 
@@ -58,8 +66,8 @@ type Answer<T> = S3Result<S3Response<T>>;
 macro_rules! operations {
     (
         handed on { $($name:ident($input:ident) -> $output:ident by $method:ident;)* }
-        never set { $($unset:ident($unset_input:ident) -> $unset_output:ident: $code:literal, $message:literal;)* }
-        the same for all { $($same:ident($same_input:ident) -> $same_output:ident: $value:expr;)* }
+        never set { $($unset:ident($unset_input:ident) -> $unset_output:ident by $unset_action:ident: $code:literal, $message:literal;)* }
+        the same for all { $($same:ident($same_input:ident) -> $same_output:ident by $same_action:ident: $value:expr;)* }
     ) => {
         #[async_trait]
         impl S3 for Operations {
@@ -67,10 +75,10 @@ macro_rules! operations {
                 self.$method(request).await
             })*
             $(async fn $unset(&self, request: S3Request<dto::$unset_input>) -> Answer<dto::$unset_output> {
-                self.absent(&request, &request.input.bucket, $code, $message).await
+                self.absent(&request, (&request.input.bucket, Action::$unset_action), $code, $message).await
             })*
             $(async fn $same(&self, request: S3Request<dto::$same_input>) -> Answer<dto::$same_output> {
-                self.settled(&request, &request.input.bucket, $value).await
+                self.settled(&request, (&request.input.bucket, Action::$same_action), $value).await
             })*
         }
     };
@@ -105,74 +113,59 @@ operations! {
         list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput by list_uploads;
         get_object_acl(GetObjectAclInput) -> GetObjectAclOutput by show_object_acl;
         get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput by show_object_tags;
+        put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput by set_object_tags;
+        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput by remove_object_tags;
+        put_object_acl(PutObjectAclInput) -> PutObjectAclOutput by set_object_acl;
+        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput by show_retention;
+        put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput by set_retention;
+        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput by show_legal_hold;
+        put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput by set_legal_hold;
+        put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput by set_bucket_acl;
+        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput by show_ownership;
+        put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput by set_ownership;
+        delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput by remove_ownership;
+        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput by show_public_block;
+        put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput by set_public_block;
+        delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput by remove_public_block;
+        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput by show_policy;
+        put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput by set_policy;
+        delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput by remove_policy;
+        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput by show_policy_status;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput by show_lock;
+        put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput by set_lock;
+        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput by show_encryption;
+        put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput by set_encryption;
+        delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput by remove_encryption;
+        get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput by show_payer;
+        put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput by set_payer;
+        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput by show_bucket_tags;
+        put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput by set_bucket_tags;
+        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput by remove_bucket_tags;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput by show_cors;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput by set_cors;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput
+            by show_lifecycle;
+        put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput
+            by set_lifecycle;
+        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput by remove_lifecycle;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput by remove_cors;
     }
 
     never set {
-        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput:
-            "NoSuchTagSet", "The TagSet does not exist";
-        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput:
-            "NoSuchBucketPolicy", "The bucket policy does not exist";
-        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput:
-            "NoSuchBucketPolicy", "The bucket policy does not exist";
-        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput:
-            "NoSuchCORSConfiguration", "The CORS configuration does not exist";
-        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput:
-            "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist";
-        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput:
-            "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found";
-        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput:
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput by GetBucketWebsite:
             "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration";
-        get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput:
+        get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput by GetReplicationConfiguration:
             "ReplicationConfigurationNotFoundError", "The replication configuration was not found";
-        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput:
-            "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket";
-        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput:
-            "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found";
     }
 
     the same for all {
-        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput:
-            dto::GetBucketOwnershipControlsOutput {
-                ownership_controls: Some(dto::OwnershipControls {
-                    rules: vec![dto::OwnershipControlsRule {
-                        object_ownership: dto::ObjectOwnership::from_static("BucketOwnerEnforced"),
-                    }],
-                }),
-            };
-        get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput:
-            dto::GetBucketRequestPaymentOutput { payer: Some(dto::Payer::from_static(dto::Payer::BUCKET_OWNER)) };
-        get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput:
+        get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput by GetBucketLogging:
             dto::GetBucketLoggingOutput::default();
         get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
-            -> GetBucketNotificationConfigurationOutput: dto::GetBucketNotificationConfigurationOutput::default();
+            -> GetBucketNotificationConfigurationOutput by GetBucketNotification:
+            dto::GetBucketNotificationConfigurationOutput::default();
         get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
-            -> GetBucketAccelerateConfigurationOutput: dto::GetBucketAccelerateConfigurationOutput::default();
-    }
-}
-
-impl Operations {
-    async fn show_object_acl(
-        &self,
-        request: S3Request<dto::GetObjectAclInput>,
-    ) -> Answer<dto::GetObjectAclOutput> {
-        let S3Request { input, extensions, .. } = request;
-        let ask = Ask::of(&extensions)?;
-        self.require_object(&ask, &input.bucket, input.key, input.version_id.as_deref()).await?;
-        let bucket = ask::bucket(&input.bucket)?;
-        let info = self.store.bucket_head(ask.who, &bucket).await.map_err(from_store)?;
-        let (owner, grants) = buckets::owned_by(&info.owner);
-        Ok(S3Response::new(dto::GetObjectAclOutput { owner, grants, ..Default::default() }))
-    }
-
-    /// No object here has tags; tools that copy objects ask all the same.
-    async fn show_object_tags(
-        &self,
-        request: S3Request<dto::GetObjectTaggingInput>,
-    ) -> Answer<dto::GetObjectTaggingOutput> {
-        let S3Request { input, extensions, .. } = request;
-        let ask = Ask::of(&extensions)?;
-        let info = self.require_object(&ask, &input.bucket, input.key, input.version_id.as_deref()).await?;
-        let version_id = info.version_id.map(|version| version.to_string());
-        Ok(S3Response::new(dto::GetObjectTaggingOutput { tag_set: Vec::new(), version_id }))
+            -> GetBucketAccelerateConfigurationOutput by GetAccelerateConfiguration:
+            dto::GetBucketAccelerateConfigurationOutput::default();
     }
 }

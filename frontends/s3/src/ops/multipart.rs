@@ -15,8 +15,10 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, parse_range};
-use super::shown::{Shown, etag, kind_word, length, owner, part_count, show_checksums};
-use super::write::{Writer, declared_length, find, pump, source_of};
+use super::shown::{
+    Encrypted, Shown, etag, kind_word, length, owner, part_count, show_checksums, show_encryption,
+};
+use super::write::{Writer, declared_length, find, new_version, pump, source_of};
 use crate::dates::to_s3;
 use crate::digest::{self, Promise};
 use crate::errors::from_store;
@@ -86,17 +88,20 @@ impl Operations {
         let bucket = bucket(&input.bucket)?;
         let key = key(input.key)?;
         let checksum = announced(&ask)?;
-        let options = UploadOptions { attributes: ask.attributes(input.metadata)?, checksum };
+        let options =
+            UploadOptions { attributes: ask.attributes(input.metadata)?, checksum, wants: ask.wants()? };
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         let upload = self.store.upload_create(ask.who, &bucket, &key, options).await.map_err(from_store)?;
-        Ok(S3Response::new(dto::CreateMultipartUploadOutput {
+        let mut output = dto::CreateMultipartUploadOutput {
             bucket: Some(bucket.to_string()),
             key: Some(key.to_string()),
             upload_id: Some(upload.upload_id.to_string()),
             checksum_algorithm: checksum.map(|(algorithm, _)| algorithm_dto(algorithm)),
             checksum_type: checksum.map(|(_, kind)| dto::ChecksumType::from_static(kind_word(kind))),
             ..Default::default()
-        }))
+        };
+        show_encryption!(output, encrypted_of(&upload.attributes)?);
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn write_part(
@@ -109,12 +114,12 @@ impl Operations {
         let key = key(input.key)?;
         let upload = upload_id(&input.upload_id)?;
         let number = part_number(input.part_number)?;
-        let declared = declared_length(ask.headers())?;
+        let declared = declared_length(ask.headers(), &extensions)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         // What was announced for the object is computed for a part that brings nothing of its own.
-        let page =
-            self.store.upload_parts(ask.who, &bucket, &key, upload, None, 0).await.map_err(from_store)?;
-        let announced = page.upload.checksum.map(|(algorithm, _)| algorithm);
+        let begun = self.store.upload_info(ask.who, &bucket, &key, upload).await.map_err(from_store)?;
+        let announced = begun.checksum.map(|(algorithm, _)| algorithm);
+        let customer_key = ask.customer_key("")?;
         let promise = Promise::of_body(ask.headers(), announced.unwrap_or(ChecksumAlgorithm::Crc64Nvme))?;
         if let Some(expected) = announced.filter(|expected| *expected != promise.algorithm()) {
             return Err(invalid(format!(
@@ -123,7 +128,10 @@ impl Operations {
                 digest::word(promise.algorithm()).to_ascii_lowercase()
             )));
         }
-        let writer = self.store.upload_put_part(ask.who, &bucket, &key, upload, number, Some(declared)).await;
+        let writer = self
+            .store
+            .upload_put_part(ask.who, &bucket, &key, upload, number, declared, customer_key.as_ref())
+            .await;
         let mut writer = Writer::Part(Box::new(writer.map_err(from_store)?));
         let verified = pump(input.body, promise, declared, &extensions, &mut writer).await?;
         let Writer::Part(writer) = writer else { return Err(S3ErrorCode::InternalError.into()) };
@@ -132,6 +140,7 @@ impl Operations {
         let outcome = writer.finish(finish).await.map_err(from_store)?;
         let mut output = dto::UploadPartOutput { e_tag: Some(etag(&outcome.etag)), ..Default::default() };
         show_checksums!(output, Shown::of(&outcome.checksums, None));
+        show_encryption!(output, encrypted_of(&begun.attributes)?);
         Ok(S3Response::new(output))
     }
 
@@ -160,12 +169,14 @@ impl Operations {
                 }
             },
         };
+        let customer_key = ask.customer_key("")?;
         let outcome = self
             .store
-            .upload_copy_part(ask.who, &bucket, &key, upload, number, source, range)
+            .upload_copy_part(ask.who, &bucket, &key, upload, number, (source, range), customer_key.as_ref())
             .await
             .map_err(from_store)?;
-        Ok(S3Response::new(dto::UploadPartCopyOutput {
+        let begun = self.store.upload_info(ask.who, &bucket, &key, upload).await.map_err(from_store)?;
+        let mut output = dto::UploadPartCopyOutput {
             copy_part_result: Some(dto::CopyPartResult {
                 e_tag: Some(etag(&outcome.etag)),
                 last_modified: Some(to_s3(outcome.last_modified)),
@@ -173,7 +184,9 @@ impl Operations {
             }),
             copy_source_version_id: outcome.source_version_id.map(|version| version.to_string()),
             ..Default::default()
-        }))
+        };
+        show_encryption!(output, encrypted_of(&begun.attributes)?);
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn finish_upload(
@@ -198,8 +211,13 @@ impl Operations {
             .map(|size| u64::try_from(size).map_err(|_| argument("Size may not be negative.")));
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         // A retry of a completed upload finds no upload any more; the store then answers from memory.
-        let announced = match self.store.upload_parts(ask.who, &bucket, &key, upload, None, 0).await {
-            Ok(page) => page.upload.checksum,
+        let mut encrypted = Encrypted::default();
+        let announced = match self.store.upload_info(ask.who, &bucket, &key, upload).await {
+            Ok(begun) => {
+                encrypted = encrypted_of(&begun.attributes)?;
+                check_key_again(&ask, &begun)?;
+                begun.checksum
+            }
             Err(error) if error.kind() == StoreErrorKind::NoSuchUpload => None,
             Err(error) => return Err(from_store(error)),
         };
@@ -230,12 +248,22 @@ impl Operations {
             bucket: Some(bucket.to_string()),
             key: Some(key.to_string()),
             e_tag: Some(etag(&outcome.etag)),
-            version_id: outcome.version_id.map(|version| version.to_string()),
+            version_id: new_version(outcome.version_id),
+            server_side_encryption: encrypted.managed,
             ..Default::default()
         };
         output.checksum_type =
             show_checksums!(output, Shown::of(&outcome.checksums, part_count(&outcome.etag)));
-        Ok(S3Response::new(output))
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-amz-server-side-encryption-customer-algorithm", encrypted.customer_algorithm),
+            ("x-amz-server-side-encryption-customer-key-md5", encrypted.customer_md5),
+        ] {
+            if let Some(Ok(value)) = value.map(|value| http::HeaderValue::from_str(&value)) {
+                headers.insert(name, value);
+            }
+        }
+        Ok(S3Response::with_headers(output, headers))
     }
 
     pub(super) async fn abort_upload(
@@ -268,7 +296,11 @@ impl Operations {
             .upload_parts(ask.who, &bucket, &key, upload_id(&input.upload_id)?, PartNumber::new(after), max)
             .await
             .map_err(from_store)?;
-        let bucket_owner = self.store.bucket_head(ask.who, &bucket).await.map_err(from_store)?.owner;
+        let foreign = page.upload.attributes.foreign_owner().map_err(from_store)?;
+        let object_owner = match foreign {
+            Some(owner) => owner,
+            None => self.store.bucket_owner(ask.who, &bucket).await.map_err(from_store)?,
+        };
         let initiator = page.upload.initiator;
         Ok(S3Response::new(dto::ListPartsOutput {
             bucket: Some(bucket.to_string()),
@@ -280,7 +312,7 @@ impl Operations {
                 .checksum
                 .map(|(_, kind)| dto::ChecksumType::from_static(kind_word(kind))),
             initiator: Some(dto::Initiator { display_name: Some(initiator.clone()), id: Some(initiator) }),
-            owner: Some(owner(&bucket_owner)),
+            owner: Some(owner(&object_owner)),
             storage_class: Some(dto::StorageClass::from_static(
                 page.upload.attributes.storage_class.as_str(),
             )),
@@ -295,6 +327,28 @@ impl Operations {
             ..Default::default()
         }))
     }
+}
+
+/// Completing an SSE-C upload takes its key again (S3 API, CompleteMultipartUpload: needed where the
+/// object has a checksum, and all of ours have one).
+fn check_key_again(ask: &Ask<'_>, begun: &gw_store::UploadInfo) -> S3Result<()> {
+    let given = ask.customer_key("")?.map(|key| key.md5());
+    let needed = match begun.attributes.encryption().map_err(from_store)? {
+        Some(gw_store::Encryption::Customer { key_md5 }) => Some(key_md5),
+        _ => None,
+    };
+    match (needed, given) {
+        (Some(_), None) => Err(from_store(StoreErrorKind::CustomerKeyNeeded.into())),
+        (needed, Some(given)) if needed != Some(given) => {
+            Err(from_store(StoreErrorKind::WrongCustomerKey.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How the object to be will be encrypted.
+fn encrypted_of(attributes: &gw_store::ObjectAttributes) -> S3Result<Encrypted> {
+    Ok(Encrypted::of(attributes.encryption().map_err(from_store)?.as_ref()))
 }
 
 pub(super) fn algorithm_dto(algorithm: ChecksumAlgorithm) -> dto::ChecksumAlgorithm {

@@ -21,7 +21,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, version};
-use super::shown::{Shown, etag, length, part_count, show_checksums};
+use super::shown::{Encrypted, Shown, etag, length, part_count, show_checksums, show_encryption};
 use crate::dates::to_s3;
 use crate::errors::{coded, from_store};
 
@@ -82,7 +82,7 @@ impl Chosen {
             content_range: (!range.is_empty()).then(|| content_range(&range, info.size)),
             range,
             parts_count: count,
-            checksums: Shown::of(own, None),
+            checksums: Shown { kind: Shown::of(&info.checksums, None).kind, ..Shown::of(own, None) },
         })
     }
 }
@@ -92,12 +92,52 @@ fn content_range(range: &Range<u64>, len: u64) -> String {
 }
 
 /// Headers of an object that s3s types more strictly than we keep them.
-fn raw_headers(info: &ObjectInfo) -> HeaderMap {
+fn raw_headers(info: &ObjectInfo) -> S3Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     if let Some(Ok(expires)) = info.attributes.headers.expires.as_deref().map(HeaderValue::from_str) {
         headers.insert(EXPIRES, expires);
     }
-    headers
+    // s3s 0.14.1 knows it of GetObject only.
+    let tags = info.attributes.tags().map_err(from_store)?.len();
+    if tags > 0 {
+        headers.insert("x-amz-tagging-count", HeaderValue::from(tags));
+    }
+    Ok(headers)
+}
+
+/// How to encrypt is said when an object is put; on a read AWS refuses it.
+fn refuse_encryption(ask: &Ask<'_>) -> S3Result<()> {
+    if ask.headers().contains_key("x-amz-server-side-encryption") {
+        return Err(argument("x-amz-server-side-encryption header is not supported for this operation."));
+    }
+    Ok(())
+}
+
+/// What stands beside the object, as headers.
+#[derive(Default)]
+struct Beside {
+    encrypted: Encrypted,
+    lock_mode: Option<dto::ObjectLockMode>,
+    lock_until: Option<dto::Timestamp>,
+    legal_hold: Option<dto::ObjectLockLegalHoldStatus>,
+}
+
+impl Beside {
+    fn of(info: &ObjectInfo) -> S3Result<Self> {
+        let attributes = &info.attributes;
+        if attributes.documents.is_empty() {
+            return Ok(Self::default());
+        }
+        let retention = attributes.retention().map_err(from_store)?;
+        let hold = attributes.legal_hold().map_err(from_store)?;
+        Ok(Self {
+            encrypted: Encrypted::of(attributes.encryption().map_err(from_store)?.as_ref()),
+            lock_mode: retention.map(|retention| dto::ObjectLockMode::from_static(retention.mode.as_str())),
+            lock_until: retention.map(|retention| to_s3(retention.until)),
+            legal_hold: hold
+                .map(|on| dto::ObjectLockLegalHoldStatus::from_static(if on { "ON" } else { "OFF" })),
+        })
+    }
 }
 
 /// Fills what GetObject and HeadObject have in common.
@@ -123,6 +163,11 @@ macro_rules! describe {
             .then(|| dto::StorageClass::from_static(info.attributes.storage_class.as_str()));
         $output.version_id = info.version_id.map(|version| version.to_string());
         $output.website_redirect_location = content.website_redirect.clone();
+        let beside = Beside::of(info)?;
+        show_encryption!($output, beside.encrypted);
+        $output.object_lock_mode = beside.lock_mode;
+        $output.object_lock_retain_until_date = beside.lock_until;
+        $output.object_lock_legal_hold_status = beside.legal_hold;
         $output.checksum_type = show_checksums!($output, chosen.checksums);
     }};
 }
@@ -134,13 +179,15 @@ impl Operations {
     ) -> S3Result<S3Response<dto::GetObjectOutput>> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
-        ask.refuse_customer_key()?;
         let bucket = bucket(&input.bucket)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
+        refuse_encryption(&ask)?;
         let options = ReadOptions {
             version: version(input.version_id.as_deref())?,
             conditions: ask.read_conditions(),
             parts: input.part_number.is_some(),
+            customer_key: ask.customer_key("")?,
+            purpose: None,
         };
         let read = self.store.get(ask.who, &bucket, &key(input.key)?, options).await.map_err(from_store)?;
         let info = read.info();
@@ -153,7 +200,7 @@ impl Operations {
             output.body = Some(dto::StreamingBlob::new(body));
         }
         describe!(output, info, chosen);
-        Ok(S3Response::with_headers(output, raw_headers(info)))
+        Ok(S3Response::with_headers(output, raw_headers(info)?))
     }
 
     pub(super) async fn describe_object(
@@ -162,19 +209,21 @@ impl Operations {
     ) -> S3Result<S3Response<dto::HeadObjectOutput>> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
-        ask.refuse_customer_key()?;
         let bucket = bucket(&input.bucket)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
+        refuse_encryption(&ask)?;
         let options = ReadOptions {
             version: version(input.version_id.as_deref())?,
             conditions: ask.read_conditions(),
             parts: input.part_number.is_some(),
+            customer_key: ask.customer_key("")?,
+            purpose: None,
         };
         let info = self.store.head(ask.who, &bucket, &key(input.key)?, options).await.map_err(from_store)?;
         let chosen = Chosen::new(&ask, &info, input.part_number)?;
         let mut output = dto::HeadObjectOutput::default();
         describe!(output, &info, chosen);
-        Ok(S3Response::with_headers(output, raw_headers(&info)))
+        Ok(S3Response::with_headers(output, raw_headers(&info)?))
     }
 
     pub(super) async fn object_attributes(
@@ -183,12 +232,16 @@ impl Operations {
     ) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
         let S3Request { input, extensions, .. } = request;
         let ask = Ask::of(&extensions)?;
-        ask.refuse_customer_key()?;
         let wanted = Wanted::read(&ask)?;
         let bucket = bucket(&input.bucket)?;
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         let version = version(input.version_id.as_deref())?;
-        let options = ReadOptions { version, parts: wanted.parts, ..ReadOptions::default() };
+        let options = ReadOptions {
+            version,
+            parts: wanted.parts,
+            customer_key: ask.customer_key("")?,
+            ..ReadOptions::default()
+        };
         let info = self.store.head(ask.who, &bucket, &key(input.key)?, options).await.map_err(from_store)?;
         let mut output = dto::GetObjectAttributesOutput {
             last_modified: Some(to_s3(info.last_modified)),

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gw_store::{Checksum, ChecksumAlgorithm, ChecksumKind, Etag};
+use gw_store::{Checksum, ChecksumAlgorithm, ChecksumKind, Encryption, Etag};
 use s3s::dto;
 
 use crate::digest;
@@ -85,6 +85,42 @@ macro_rules! show_checksums {
     }};
 }
 pub(crate) use show_checksums;
+
+/// How an object's data key is kept, for the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Encrypted {
+    pub(crate) managed: Option<dto::ServerSideEncryption>,
+    pub(crate) customer_algorithm: Option<String>,
+    pub(crate) customer_md5: Option<String>,
+}
+
+impl Encrypted {
+    pub(crate) fn of(encryption: Option<&Encryption>) -> Self {
+        match encryption {
+            None => Self::default(),
+            Some(Encryption::Managed) => Self {
+                managed: Some(dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AES256)),
+                ..Self::default()
+            },
+            Some(Encryption::Customer { key_md5 }) => Self {
+                managed: None,
+                customer_algorithm: Some("AES256".to_owned()),
+                customer_md5: Some(STANDARD.encode(key_md5)),
+            },
+        }
+    }
+}
+
+/// Fills the fields of one of s3s's outputs that say how it is encrypted.
+macro_rules! show_encryption {
+    ($output:expr, $encrypted:expr) => {{
+        let encrypted: $crate::ops::shown::Encrypted = $encrypted;
+        $output.server_side_encryption = encrypted.managed;
+        $output.sse_customer_algorithm = encrypted.customer_algorithm;
+        $output.sse_customer_key_md5 = encrypted.customer_md5;
+    }};
+}
+pub(crate) use show_encryption;
 
 /// In a listing: only how it was computed.
 pub(crate) fn listed_checksum(

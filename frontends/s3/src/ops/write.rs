@@ -9,19 +9,20 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use gw_store::{
     Checksum, ChecksumAlgorithm, CopyOptions, CopySource, DeleteTarget, Etag, EtagMatch, FinishOptions,
-    ObjectWriter, PartWriter, PutOptions, StoreResult, WriteConditions,
+    ObjectWriter, PartWriter, PutOptions, StoreResult, VersionId, WriteConditions,
 };
-use gw_types::{BucketName, ObjectKey};
+use gw_types::{Action, BucketName, ObjectKey};
 use http::{Extensions, HeaderMap, header};
 use s3s::dto;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, not_implemented, version};
-use super::shown::{Shown, etag, part_count, show_checksums};
+use super::shown::{Shown, etag, part_count, show_checksums, show_encryption};
 use crate::dates::{from_s3, to_s3};
 use crate::digest::{Promise, Verified};
 use crate::errors::{from_body, from_store, incomplete};
+use crate::form::FileLength;
 use crate::guard::DECODED_LENGTH;
 use crate::verify::Trailers;
 
@@ -44,10 +45,14 @@ impl Writer {
 }
 
 /// The length that a client declares for a body once its frames are off. AWS takes no body without.
-pub(super) fn declared_length(headers: &HeaderMap) -> S3Result<u64> {
+/// A form's file has none: it is as long as it is, within what its policy allows.
+pub(super) fn declared_length(headers: &HeaderMap, extensions: &Extensions) -> S3Result<Option<u64>> {
+    if extensions.get::<FileLength>().is_some() {
+        return Ok(None);
+    }
     let value = headers.get(DECODED_LENGTH).or_else(|| headers.get(header::CONTENT_LENGTH));
     let value = value.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    value.ok_or_else(|| {
+    value.map(Some).ok_or_else(|| {
         S3Error::with_message(
             S3ErrorCode::MissingContentLength,
             "You must provide the Content-Length HTTP header.",
@@ -59,25 +64,38 @@ pub(super) fn declared_length(headers: &HeaderMap) -> S3Result<u64> {
 pub(super) async fn pump(
     body: Option<dto::StreamingBlob>,
     promise: Promise,
-    declared: u64,
+    declared: Option<u64>,
     extensions: &Extensions,
     writer: &mut Writer,
 ) -> S3Result<Verified> {
     let mut running = promise.begin();
     let mut received = 0_u64;
+    let allowed = extensions.get::<FileLength>().copied().unwrap_or(FileLength::ANY);
     if let Some(mut body) = body {
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| from_body(&error, extensions))?;
             received += piece.len() as u64;
-            if received > declared {
+            if declared.is_some_and(|declared| received > declared) {
                 return Err(incomplete());
+            }
+            if received > allowed.max {
+                return Err(S3Error::with_message(
+                    S3ErrorCode::EntityTooLarge,
+                    "Your proposed upload exceeds the maximum allowed size",
+                ));
             }
             running.update(&piece);
             writer.write(piece).await.map_err(from_store)?;
         }
     }
-    if received != declared {
+    if declared.is_some_and(|declared| received != declared) {
         return Err(incomplete());
+    }
+    if received < allowed.min {
+        return Err(S3Error::with_message(
+            S3ErrorCode::EntityTooSmall,
+            "Your proposed upload is smaller than the minimum allowed size",
+        ));
     }
     let trailers = extensions.get::<Trailers>().and_then(|Trailers(handle)| handle.as_ref()?.take());
     running.finish(trailers)
@@ -93,12 +111,23 @@ impl Operations {
         let bucket = bucket(&input.bucket)?;
         let key = key(input.key)?;
         let promise = Promise::of_body(ask.headers(), ChecksumAlgorithm::Crc64Nvme)?;
-        let declared = declared_length(ask.headers())?;
+        let declared = declared_length(ask.headers(), &extensions)?;
+        let wants = match ask.wants() {
+            Ok(wants) => wants,
+            Err(error) => {
+                // Whoever may not put at all is told that first.
+                let may = self.store.authorize(ask.who, Action::PutObject, Some(&bucket), Some(&key));
+                may.map_err(from_store)?;
+                return Err(error);
+            }
+        };
+        let encrypted = self.encrypted(&ask, &bucket).await?;
         let options = PutOptions {
             attributes: ask.attributes(input.metadata)?,
+            wants,
             conditions: ask.write_conditions()?,
             level: ask.level()?,
-            len_hint: Some(declared),
+            len_hint: declared,
         };
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         let writer = self.store.put(ask.who, &bucket, &key, options).await.map_err(from_store)?;
@@ -109,10 +138,11 @@ impl Operations {
         let outcome = writer.finish(finish).await.map_err(from_store)?;
         let mut output = dto::PutObjectOutput {
             e_tag: Some(etag(&outcome.etag)),
-            version_id: outcome.version_id.map(|version| version.to_string()),
+            version_id: new_version(outcome.version_id),
             ..Default::default()
         };
         output.checksum_type = show_checksums!(output, Shown::of(&outcome.checksums, None));
+        show_encryption!(output, encrypted);
         Ok(S3Response::new(output))
     }
 
@@ -131,13 +161,18 @@ impl Operations {
             Some("REPLACE") => true,
             Some(_) => return Err(argument("Unknown metadata directive.")),
         };
-        if ask.text("x-amz-tagging-directive")? == Some("REPLACE") {
-            return Err(not_implemented("Object tagging is not supported."));
+        let mut wants = ask.wants()?;
+        match ask.text("x-amz-tagging-directive")? {
+            None | Some("COPY") => wants.tags = None,
+            Some("REPLACE") => wants.tags = Some(wants.tags.unwrap_or_default()),
+            Some(_) => return Err(argument("Unknown tagging directive.")),
         }
+        let encrypted = self.encrypted(&ask, &bucket).await?;
         let onto_itself = source.bucket == bucket && source.key == key && source.version.is_none();
         let changes = replaces
             || ask.headers().contains_key("x-amz-storage-class")
             || ask.headers().contains_key("x-amz-server-side-encryption")
+            || wants.customer_key.is_some()
             || attributes.headers.website_redirect.is_some();
         if onto_itself && !changes {
             return Err(S3Error::with_message(
@@ -151,7 +186,7 @@ impl Operations {
         let options = CopyOptions {
             metadata: replaces.then_some((attributes.headers, attributes.user_metadata)),
             storage_class: attributes.storage_class,
-            documents: None,
+            wants,
             conditions: ask.write_conditions()?,
             level: ask.level()?,
         };
@@ -163,12 +198,14 @@ impl Operations {
         };
         let shown = Shown::of(&outcome.put.checksums, part_count(&outcome.put.etag));
         result.checksum_type = show_checksums!(result, shown);
-        Ok(S3Response::new(dto::CopyObjectOutput {
+        let mut output = dto::CopyObjectOutput {
             copy_object_result: Some(result),
             copy_source_version_id: outcome.source_version_id.map(|version| version.to_string()),
-            version_id: outcome.put.version_id.map(|version| version.to_string()),
+            version_id: new_version(outcome.put.version_id),
             ..Default::default()
-        }))
+        };
+        show_encryption!(output, encrypted);
+        Ok(S3Response::new(output))
     }
 
     pub(super) async fn remove_object(
@@ -183,6 +220,7 @@ impl Operations {
             key: key(input.key)?,
             version: version(input.version_id.as_deref())?,
             conditions: ask.write_conditions()?,
+            bypass_governance: bypasses(&ask)?,
         };
         let outcome = self.store.delete(ask.who, &bucket, target, ask.level()?).await.map_err(from_store)?;
         Ok(S3Response::new(dto::DeleteObjectOutput {
@@ -208,7 +246,9 @@ impl Operations {
             ));
         }
         // A name that cannot be is an error of its own line, not of the whole request.
-        let targets: Vec<S3Result<DeleteTarget>> = asked.iter().map(target_of).collect();
+        let bypass = bypasses(&ask)?;
+        let targets: Vec<S3Result<DeleteTarget>> =
+            asked.iter().map(|asked| target_of(asked, bypass)).collect();
         let good: Vec<DeleteTarget> =
             targets.iter().filter_map(|target| target.as_ref().ok().cloned()).collect();
         let outcomes =
@@ -244,7 +284,17 @@ impl Operations {
     }
 }
 
-fn target_of(asked: &dto::ObjectIdentifier) -> S3Result<DeleteTarget> {
+/// AWS names the version that a write made only where versioning is on.
+pub(super) fn new_version(version: Option<VersionId>) -> Option<String> {
+    version.filter(|version| *version != VersionId::Null).map(|version| version.to_string())
+}
+
+/// `x-amz-bypass-governance-retention`.
+fn bypasses(ask: &Ask<'_>) -> S3Result<bool> {
+    Ok(ask.text("x-amz-bypass-governance-retention")?.is_some_and(|word| word.eq_ignore_ascii_case("true")))
+}
+
+fn target_of(asked: &dto::ObjectIdentifier, bypass_governance: bool) -> S3Result<DeleteTarget> {
     let size = asked.size.map(|size| u64::try_from(size).map_err(|_| argument("Size may not be negative.")));
     let tags = asked.e_tag.as_ref().map(|tag| match tag.value() {
         "*" => EtagMatch::Any,
@@ -259,6 +309,7 @@ fn target_of(asked: &dto::ObjectIdentifier) -> S3Result<DeleteTarget> {
             if_match_size: size.transpose()?,
             ..WriteConditions::default()
         },
+        bypass_governance,
     })
 }
 
@@ -286,6 +337,7 @@ pub(super) fn source_of(ask: &Ask<'_>, source: &dto::CopySource) -> S3Result<Cop
         key: ObjectKey::new(&**path).map_err(|_| invalid())?,
         version: version(version_id.as_deref())?,
         conditions: ask.source_conditions(),
+        customer_key: ask.customer_key("copy-source-")?,
     })
 }
 

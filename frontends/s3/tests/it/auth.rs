@@ -79,9 +79,6 @@ async fn version_2_signatures_are_refused_and_the_fix_is_named() {
         assert_eq!((reply.status, reply.code()), (400, "InvalidRequest"));
         assert!(reply.text().contains("set region cess-1"), "{}", reply.text());
     }
-    let form = gateway.wire("POST", "/bucket").with(|wire| wire.auth = Auth::Nothing);
-    let reply = form.header("content-type", "multipart/form-data; boundary=x").body(b"--x--").send().await;
-    assert_eq!(reply.status, 501);
 }
 
 #[tokio::test]

@@ -180,7 +180,6 @@ async fn settings_that_no_bucket_has_say_so() {
         ("website", "NoSuchWebsiteConfiguration"),
         ("replication", "ReplicationConfigurationNotFoundError"),
         ("object-lock", "ObjectLockConfigurationNotFoundError"),
-        ("publicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
     ] {
         let reply = gateway.wire("GET", &format!("/bucket?{what}")).send().await;
         assert_eq!((reply.status, reply.code()), (404, code), "{what}");
@@ -191,7 +190,9 @@ async fn settings_that_no_bucket_has_say_so() {
         let acl = gateway.wire("GET", target).send().await;
         assert_eq!((acl.element("Permission"), acl.element("ID")), (Some("FULL_CONTROL"), Some("ann")));
     }
-    for what in ["ownershipControls", "requestPayment", "logging", "notification", "accelerate"] {
+    for what in
+        ["ownershipControls", "publicAccessBlock", "requestPayment", "logging", "notification", "accelerate"]
+    {
         assert_eq!(gateway.wire("GET", &format!("/bucket?{what}")).send().await.status, 200, "{what}");
     }
     assert_eq!(gateway.wire("GET", "/bucket/k?tagging").send().await.status, 200);

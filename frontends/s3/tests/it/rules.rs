@@ -1,0 +1,235 @@
+//! Rules of buckets and what stands beside objects, as clients say and see them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gw_s3::NewBuckets;
+
+use crate::harness::{BUCKET, Gateway};
+use crate::wire::{Auth, Reply, Wire};
+
+fn nobody(gateway: &Gateway, method: &str, target: &str) -> Wire {
+    gateway.wire(method, target).with(|wire| wire.auth = Auth::Nothing)
+}
+
+async fn put(gateway: &Gateway, target: &str, document: &str) -> Reply {
+    gateway.wire("PUT", &format!("/{BUCKET}{target}")).body(document.as_bytes()).send().await
+}
+
+#[tokio::test]
+async fn new_buckets_are_closed_as_on_aws() {
+    let gateway = Gateway::start().await;
+    gateway.put("k", b"x").await;
+    assert_eq!(put(&gateway, "?acl", "").await.code(), "MissingSecurityHeader");
+    let acl = gateway.wire("PUT", "/bucket?acl").header("x-amz-acl", "public-read").send().await;
+    assert_eq!((acl.status, acl.code()), (400, "AccessControlListNotSupported"));
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}"#;
+    assert_eq!(put(&gateway, "?policy", policy).await.code(), "AccessDenied");
+    let off = gateway.wire("DELETE", "/bucket?publicAccessBlock").send().await;
+    assert_eq!(off.status, 204);
+    assert_eq!(put(&gateway, "?policy", policy).await.status, 204);
+    let status = gateway.wire("GET", "/bucket?policyStatus").send().await;
+    assert_eq!(status.element("IsPublic"), Some("true"));
+    assert_eq!(gateway.wire("GET", "/bucket?policy").send().await.text(), policy);
+    assert_eq!(nobody(&gateway, "GET", "/bucket/k").send().await.text(), "x");
+    assert_eq!(nobody(&gateway, "GET", "/bucket/none").send().await.code(), "AccessDenied");
+    assert_eq!(nobody(&gateway, "PUT", "/bucket/k").body(b"y").send().await.code(), "AccessDenied");
+    assert_eq!(put(&gateway, "?policy", "{}").await.code(), "MalformedPolicy");
+    assert_eq!(gateway.wire("DELETE", "/bucket?policy").send().await.status, 204);
+    assert_eq!(nobody(&gateway, "GET", "/bucket/k").send().await.code(), "AccessDenied");
+}
+
+#[tokio::test]
+async fn classic_buckets_have_lists_that_count() {
+    let gateway = Gateway::start_with(|config| config.new_buckets = NewBuckets::Classic).await;
+    gateway.put("k", b"x").await;
+    assert_eq!(
+        gateway.wire("GET", "/bucket?ownershipControls").send().await.code(),
+        "OwnershipControlsNotFoundError"
+    );
+    let acl = gateway.wire("PUT", "/bucket/k?acl").header("x-amz-acl", "public-read").send().await;
+    assert_eq!(acl.status, 200, "{acl:?}");
+    assert_eq!(nobody(&gateway, "GET", "/bucket/k").send().await.text(), "x");
+    let shown = gateway.wire("GET", "/bucket/k?acl").send().await;
+    assert!(shown.text().contains("http://acs.amazonaws.com/groups/global/AllUsers"), "{}", shown.text());
+    let bob = |method: &str, target: &str| {
+        gateway.wire(method, target).with(|wire| {
+            wire.access_key = "AKIABOB".to_owned();
+            wire.secret = "bobs-secret".to_owned();
+        })
+    };
+    assert_eq!(bob("PUT", "/bucket/b").body(b"y").send().await.status, 403);
+    let grant = gateway.wire("PUT", "/bucket?acl").header("x-amz-grant-write", "id=\"bob\"").send().await;
+    assert_eq!(grant.status, 200, "{grant:?}");
+    assert_eq!(bob("PUT", "/bucket/b").body(b"y").send().await.status, 200);
+    assert_eq!(bob("GET", "/bucket/b?acl").send().await.element("ID"), Some("bob"));
+}
+
+#[tokio::test]
+async fn tags_come_with_the_object_or_after_it() {
+    let gateway = Gateway::start().await;
+    let made =
+        gateway.wire("PUT", "/bucket/k").header("x-amz-tagging", "a=1&b=x%20y").body(b"x").send().await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let shown = gateway.wire("GET", "/bucket/k?tagging").send().await;
+    assert!(shown.text().contains("<Key>b</Key><Value>x y</Value>"), "{}", shown.text());
+    assert_eq!(gateway.get("k").await.header("x-amz-tagging-count"), Some("2"));
+    assert_eq!(gateway.wire("HEAD", "/bucket/k").send().await.header("x-amz-tagging-count"), Some("2"));
+    let set = |tags: &str| format!("<Tagging><TagSet>{tags}</TagSet></Tagging>");
+    let one = set("<Tag><Key>c</Key><Value>3</Value></Tag>");
+    assert_eq!(put(&gateway, "/k?tagging", &one).await.status, 200);
+    let twice = set(&"<Tag><Key>c</Key><Value>3</Value></Tag>".repeat(2));
+    assert_eq!(put(&gateway, "/k?tagging", &twice).await.code(), "InvalidTag");
+    assert_eq!(gateway.get("k").await.header("x-amz-tagging-count"), Some("1"));
+    assert_eq!(gateway.wire("DELETE", "/bucket/k?tagging").send().await.status, 204);
+    assert_eq!(gateway.get("k").await.header("x-amz-tagging-count"), None);
+
+    assert_eq!(put(&gateway, "?tagging", &one).await.status, 200);
+    assert_eq!(gateway.wire("GET", "/bucket?tagging").send().await.element("Key"), Some("c"));
+    assert_eq!(gateway.wire("DELETE", "/bucket?tagging").send().await.status, 204);
+    assert_eq!(gateway.wire("GET", "/bucket?tagging").send().await.code(), "NoSuchTagSet");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_let_in_by_rule() {
+    let gateway = Gateway::start().await;
+    gateway.put("k", b"x").await;
+    let preflight = |origin: &str, method: &str| {
+        nobody(&gateway, "OPTIONS", "/bucket/k")
+            .header("origin", origin)
+            .header("access-control-request-method", method)
+            .header("access-control-request-headers", "x-amz-acl")
+    };
+    assert_eq!(preflight("http://a.example", "PUT").send().await.status, 403);
+    let rule = "<CORSConfiguration><CORSRule><AllowedOrigin>http://*.example</AllowedOrigin>\
+        <AllowedMethod>GET</AllowedMethod><AllowedMethod>PUT</AllowedMethod><AllowedHeader>x-amz-*</AllowedHeader>\
+        <ExposeHeader>etag</ExposeHeader><MaxAgeSeconds>9</MaxAgeSeconds></CORSRule></CORSConfiguration>";
+    assert_eq!(put(&gateway, "?cors", rule).await.status, 200);
+    let yes = preflight("http://a.example", "PUT").send().await;
+    assert_eq!((yes.status, yes.header("access-control-allow-origin")), (200, Some("http://a.example")));
+    assert_eq!(yes.header("access-control-allow-headers"), Some("x-amz-acl"));
+    assert_eq!(yes.header("access-control-max-age"), Some("9"));
+    assert_eq!(preflight("http://a.example", "DELETE").send().await.status, 403);
+    assert_eq!(preflight("http://example", "PUT").send().await.status, 403);
+    let read = gateway.wire("GET", "/bucket/k").header("origin", "http://b.example").send().await;
+    assert_eq!(read.header("access-control-allow-origin"), Some("http://b.example"));
+    assert_eq!(read.header("access-control-expose-headers"), Some("etag"));
+    let plain = gateway.get("k").await;
+    assert_eq!(plain.header("access-control-allow-origin"), None);
+    let bad = rule.replace("<AllowedMethod>PUT", "<AllowedMethod>PATCH");
+    assert_eq!(put(&gateway, "?cors", &bad).await.status, 400);
+    assert_eq!(gateway.wire("GET", "/bucket?cors").send().await.element("MaxAgeSeconds"), Some("9"));
+    assert_eq!(gateway.wire("DELETE", "/bucket?cors").send().await.status, 204);
+    assert_eq!(preflight("http://a.example", "PUT").send().await.status, 403);
+}
+
+#[tokio::test]
+async fn locked_versions_say_so_and_stay() {
+    let gateway = Gateway::start().await;
+    let made = gateway.wire("PUT", "/locked").header("x-amz-bucket-object-lock-enabled", "true").send().await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let put = gateway
+        .wire("PUT", "/locked/k")
+        .header("x-amz-object-lock-mode", "GOVERNANCE")
+        .header("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z")
+        .header("x-amz-object-lock-legal-hold", "OFF")
+        .body(b"x")
+        .send()
+        .await;
+    let version = put.header("x-amz-version-id").expect("a version").to_owned();
+    let head = gateway.wire("HEAD", "/locked/k").send().await;
+    assert_eq!(head.header("x-amz-object-lock-mode"), Some("GOVERNANCE"));
+    assert_eq!(head.header("x-amz-object-lock-legal-hold"), Some("OFF"));
+    let target = format!("/locked/k?versionId={version}");
+    let refused = gateway.wire("DELETE", &target).send().await;
+    assert_eq!((refused.status, refused.code()), (403, "AccessDenied"));
+    let shown = gateway.wire("GET", "/locked/k?retention").send().await;
+    assert_eq!(shown.element("Mode"), Some("GOVERNANCE"));
+    let hold = "<LegalHold><Status>ON</Status></LegalHold>";
+    assert_eq!(gateway.wire("PUT", "/locked/k?legal-hold").body(hold.as_bytes()).send().await.status, 200);
+    let bypass = || gateway.wire("DELETE", &target).header("x-amz-bypass-governance-retention", "true");
+    assert_eq!(bypass().send().await.status, 403);
+    let off = hold.replace("ON", "OFF");
+    assert_eq!(gateway.wire("PUT", "/locked/k?legal-hold").body(off.as_bytes()).send().await.status, 200);
+    assert_eq!(bypass().send().await.status, 204);
+
+    let lock = |rule: &str| {
+        let document = format!(
+            "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+             {rule}</DefaultRetention></Rule></ObjectLockConfiguration>"
+        );
+        gateway.wire("PUT", "/locked?object-lock").body(document.as_bytes()).send()
+    };
+    assert_eq!(lock("<Mode>COMPLIANCE</Mode><Days>3</Days>").await.status, 200);
+    assert_eq!(lock("<Mode>COMPLIANCE</Mode><Days>0</Days>").await.code(), "InvalidRetentionPeriod");
+    assert_eq!(lock("<Mode>COMPLIANCE</Mode><Days>1</Days><Years>1</Years>").await.code(), "MalformedXML");
+    assert_eq!(gateway.wire("GET", "/locked?object-lock").send().await.element("Days"), Some("3"));
+    let plain =
+        gateway.wire("PUT", "/bucket/k").header("x-amz-object-lock-legal-hold", "ON").body(b"x").send().await;
+    assert_eq!((plain.status, plain.code()), (400, "InvalidRequest"));
+}
+
+#[tokio::test]
+async fn a_customers_key_is_needed_again() {
+    let gateway = Gateway::start().await;
+    let with = |method: &str, md5: &str| {
+        gateway
+            .wire(method, "/bucket/k")
+            .header("x-amz-server-side-encryption-customer-algorithm", "AES256")
+            .header("x-amz-server-side-encryption-customer-key", &STANDARD.encode([1; 32]))
+            .header("x-amz-server-side-encryption-customer-key-md5", md5)
+    };
+    let wrong = with("PUT", &md5_of(&[2; 32])).body(b"secret").send().await;
+    assert_eq!((wrong.status, wrong.code()), (400, "InvalidArgument"));
+    let md5 = md5_of(&[1; 32]);
+    let with_key = |method: &str| with(method, &md5);
+    let put = with_key("PUT").body(b"secret").send().await;
+    assert_eq!(put.header("x-amz-server-side-encryption-customer-algorithm"), Some("AES256"), "{put:?}");
+    assert_eq!(with_key("GET").send().await.text(), "secret");
+    let without = gateway.get("k").await;
+    assert_eq!((without.status, without.code()), (400, "InvalidRequest"));
+    let plain = gateway
+        .wire("PUT", "/bucket/p")
+        .header("x-amz-server-side-encryption", "AES256")
+        .body(b"x")
+        .send()
+        .await;
+    assert_eq!(plain.header("x-amz-server-side-encryption"), Some("AES256"));
+    let kms = gateway
+        .wire("PUT", "/bucket/p")
+        .header("x-amz-server-side-encryption", "aws:kms")
+        .body(b"x")
+        .send()
+        .await;
+    assert_eq!(kms.status, 501);
+    let default = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+        <SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>";
+    assert_eq!(self::put(&gateway, "?encryption", default).await.status, 200);
+    let put = gateway.put("d", b"x").await;
+    assert_eq!(put.header("x-amz-server-side-encryption"), Some("AES256"));
+    assert_eq!(gateway.get("d").await.header("x-amz-server-side-encryption"), Some("AES256"));
+}
+
+fn md5_of(bytes: &[u8]) -> String {
+    use md5::Digest as _;
+    STANDARD.encode(md5::Md5::digest(bytes))
+}
+
+#[tokio::test]
+async fn lifecycle_and_payer_are_kept_as_they_were_said() {
+    let gateway = Gateway::start().await;
+    let rules = "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter><Prefix>a/</Prefix></Filter>\
+        <Expiration><Days>3</Days></Expiration></Rule></LifecycleConfiguration>";
+    assert_eq!(put(&gateway, "?lifecycle", rules).await.status, 200);
+    let shown = gateway.wire("GET", "/bucket?lifecycle").send().await;
+    assert_eq!((shown.element("Days"), shown.element("Prefix")), (Some("3"), Some("a/")));
+    let bad = rules.replace("<Days>3", "<Days>0");
+    assert_eq!(put(&gateway, "?lifecycle", &bad).await.code(), "InvalidArgument");
+    assert_eq!(gateway.wire("DELETE", "/bucket?lifecycle").send().await.status, 204);
+    assert_eq!(gateway.wire("GET", "/bucket?lifecycle").send().await.code(), "NoSuchLifecycleConfiguration");
+    let payer = "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>";
+    assert_eq!(put(&gateway, "?requestPayment", payer).await.status, 200);
+    assert_eq!(
+        gateway.wire("GET", "/bucket?requestPayment").send().await.element("Payer"),
+        Some("Requester")
+    );
+}

@@ -1,0 +1,43 @@
+"""A pytest plugin that writes one JSON line a test: its name, markers, outcome and first reason.
+
+The runner reads these lines; pytest's own report formats know nothing of markers. Every test that
+was found gets a line with the outcome "collected"; CONFORMANCE_ONLY may name a file with the names
+of those that shall run.
+"""
+
+import json
+import os
+
+
+def _write(**line):
+    with open(os.environ["CONFORMANCE_MARKS"], "a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+def pytest_collection_modifyitems(config, items):
+    only = None
+    if os.environ.get("CONFORMANCE_ONLY"):
+        with open(os.environ["CONFORMANCE_ONLY"], encoding="utf-8") as names:
+            only = {name.strip() for name in names}
+    kept, left = [], []
+    for item in items:
+        markers = sorted({marker.name for marker in item.iter_markers()})
+        name = f"{item.location[0].rsplit('/', 1)[-1]}::{item.name}"
+        _write(id=name, markers=markers, outcome="collected")
+        (kept if only is None or name in only else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+def pytest_runtest_logreport(report):
+    failed_outside = report.when != "call" and report.failed
+    if report.when != "call" and not failed_outside and not report.skipped:
+        return
+    outcome = "error" if failed_outside else report.outcome
+    reason = ""
+    if report.failed:
+        crash = getattr(getattr(report, "longrepr", None), "reprcrash", None)
+        reason = (crash.message if crash else str(report.longrepr)).split("\n")[0][:300]
+    file, _, name = report.nodeid.partition("::")
+    _write(id=f"{file.rsplit('/', 1)[-1]}::{name}", outcome=outcome, reason=reason, seconds=round(report.duration, 2))
