@@ -180,6 +180,9 @@ pub enum UserVerb {
         /// May do everything in every bucket
         #[arg(long = "as-admin")]
         as_admin: bool,
+        /// Write access key and secret to this file (0600, JSON) instead of the terminal
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// All users with their access keys (never secrets)
     List,

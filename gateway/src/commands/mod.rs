@@ -5,6 +5,8 @@ mod key;
 mod print;
 mod size;
 
+use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use gw_types::Level;
@@ -20,6 +22,7 @@ use crate::admin::wire::{
 use crate::cli::{
     BucketVerb, CacheVerb, DevMiner, FlushArgs, PlacementArgs, Reach, TerritoryVerb, UserVerb, Verb,
 };
+use crate::datadir::write_secret;
 use crate::error::{Error, Result, fail};
 
 pub use key::key;
@@ -158,14 +161,8 @@ async fn user(reach: &Reach, client: &AdminClient, verb: UserVerb) -> Result<()>
             let users: Vec<UserLine> = client.get("/v1/users").await?;
             show(reach, &users, |users| print::users(users))
         }
-        UserVerb::Add { name, as_admin } => {
-            let added: UserAdded = client.post("/v1/users", &UserAdd { name, admin: as_admin }, SOON).await?;
-            show(reach, &added, |added| {
-                format!(
-                    "access key  {}\nsecret key  {}\nThe secret is not shown again.\n",
-                    added.access_key, added.secret_key
-                )
-            })
+        UserVerb::Add { name, as_admin, out } => {
+            add_user(reach, client, UserAdd { name, admin: as_admin }, out.as_deref()).await
         }
         UserVerb::Remove { name } => {
             let () = client.delete(&format!("/v1/users/{name}")).await?;
@@ -174,6 +171,32 @@ async fn user(reach: &Reach, client: &AdminClient, verb: UserVerb) -> Result<()>
             })
         }
     }
+}
+
+/// The secret goes to a terminal or into a 0600 file, never into a pipe or a log by accident.
+async fn add_user(reach: &Reach, client: &AdminClient, add: UserAdd, out: Option<&Path>) -> Result<()> {
+    match out {
+        None if !std::io::stdout().is_terminal() => {
+            return fail("the secret is printed to a terminal only; write it with --out FILE (0600)");
+        }
+        // Before the user exists: a secret that cannot be written is lost.
+        Some(path) if path.exists() => return fail(format!("{} exists", path.display())),
+        _ => {}
+    }
+    let added: UserAdded = client.post("/v1/users", &add, SOON).await?;
+    let Some(path) = out else {
+        return show(reach, &added, |added| {
+            format!(
+                "access key  {}\nsecret key  {}\nThe secret is not shown again.\n",
+                added.access_key, added.secret_key
+            )
+        });
+    };
+    let json = serde_json::to_vec(&added).map_err(|error| Error::new(format!("writing JSON: {error}")))?;
+    write_secret(path, &json)?;
+    show(reach, &serde_json::json!({ "access_key": added.access_key, "file": path }), |_| {
+        format!("access key  {}\nsecret key  in {}\n", added.access_key, path.display())
+    })
 }
 
 async fn bucket(reach: &Reach, client: &AdminClient, verb: BucketVerb) -> Result<()> {
