@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 mod engines;
 mod faults;
+mod hot_rows;
 mod model;
 mod runs;
 mod support;
