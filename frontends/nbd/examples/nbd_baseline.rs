@@ -3,7 +3,7 @@
 //! `nbd_baseline ADDR:PORT FILE` or `nbd_baseline ADDR:PORT memory BYTES`. A thread a connection,
 //! one request at a time, simple replies; memory is one buffer behind one lock.
 
-#![expect(clippy::print_stdout, reason = "a program speaks to a terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to a terminal")]
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -44,7 +44,7 @@ fn spawn<D: Read + Write + Seek + Send + 'static>(mut stream: TcpStream, size: u
         let export = |_: &str| Ok(Export { size, send_flush: true, ..Export::<()>::default() });
         let served = handshake(&mut stream, export).and_then(|_| transmission(&mut stream, device));
         if let Err(error) = served {
-            println!("a connection ended: {error}");
+            eprintln!("a connection ended: {error}");
         }
     });
 }

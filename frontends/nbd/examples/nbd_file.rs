@@ -38,7 +38,8 @@ else the file's name).
                         unless --insecure is given too
   --uid UID             only this user over unix sockets (default: whoever may open the socket)
   --tls DIR             server-cert.pem, server-key.pem and, for client certificates, ca-cert.pem
-  --tls-verify-peer     require a client certificate signed by ca-cert.pem
+  --tls-verify-peer     require TLS and a client certificate signed by ca-cert.pem from everybody;
+                        it is proof enough
   --tls-everywhere      require TLS from this machine too
   --read-only           take no writes
   --block-size MIN      minimum block in bytes, a power of two up to 65536 (default 1)
@@ -130,7 +131,9 @@ async fn serve(options: Options) -> Anything<()> {
     let who =
         if restricted && !options.insecure { Who::Users(vec!["owner".to_owned()]) } else { Who::Anyone };
     let exports = exports(&options, &who)?;
-    let mut principals = Principals::new(options.insecure);
+    // A certificate that was verified is proof enough here; then nobody comes in without one.
+    let certified = options.tls.is_some() && options.tls_verify_peer;
+    let mut principals = Principals::new(options.insecure || certified);
     if let Some(secret) = &options.token {
         principals = principals.with(Proof::Token(Token::new(secret)), "owner");
     }
@@ -141,7 +144,7 @@ async fn serve(options: Options) -> Anything<()> {
     let mut config = NbdConfig::new(listen.remove(0), principals);
     config.listen.append(&mut listen);
     config.tls = options.tls.as_deref().map(|folder| tls(folder, options.tls_verify_peer)).transpose()?;
-    config.tls_everywhere = options.tls_everywhere;
+    config.tls_everywhere = options.tls_everywhere || certified;
     if let Some(seconds) = options.request_timeout {
         config.limits.request_timeout = Duration::from_secs(seconds);
     }

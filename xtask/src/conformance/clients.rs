@@ -222,8 +222,7 @@ pub fn tls(place: &Place) -> Result<()> {
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     place.run("sh", &["-ec", include_str!("certificates.sh"), "certificates", &folder])?;
     let (image, disk, out) = (place.image("image")?, place.sparse("disk")?, place.path("out"));
-    let port =
-        place.serve_tcp(&["--insecure", "--tls", &folder, "--tls-verify-peer", "--tls-everywhere", &disk])?;
+    let port = place.serve_tcp(&["--tls", &folder, "--tls-verify-peer", &disk])?;
     let uri = format!("nbds://localhost:{port}/?tls-certificates={folder}&tls-verify-peer=true");
     let info = place.run("nbdinfo", &[&uri])?;
     check(info.contains("with TLS"), || info.clone())?;

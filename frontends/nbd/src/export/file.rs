@@ -25,6 +25,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::sync::Notify;
 
 use super::dirty::DirtyMap;
+use super::pool::Pool;
 use super::{
     BlockSizes, ByteRange, Context, ContextName, Export, ExportError, ExportErrorKind, Extent, Features,
     Persist, Piece, Properties, Zeroing,
@@ -80,6 +81,7 @@ struct Device {
     file: File,
     minimum: u64,
     dirty: Option<DirtyMap>,
+    buffers: Arc<Pool>,
     poisoned: AtomicBool,
     /// Changes whose caller has gone while they were being made.
     abandoned: AtomicUsize,
@@ -118,6 +120,7 @@ impl FileExport {
             file,
             minimum,
             dirty: options.track_dirty.then(|| DirtyMap::new(size_bytes)),
+            buffers: Arc::default(),
             poisoned: AtomicBool::new(false),
             abandoned: AtomicUsize::new(0),
             settled: Notify::new(),
@@ -239,20 +242,20 @@ impl Device {
         (read == Ok(buffer.len())).then_some(buffer)
     }
 
-    fn read_exact(&self, range: ByteRange) -> io::Result<Vec<u8>> {
+    fn read_exact(&self, start: u64, buffer: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, start)
+    }
+
+    fn read_small(&self, range: ByteRange) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; usize::try_from(range.len()).map_err(io::Error::other)?];
+        self.read_exact(range.start(), &mut buffer).map(|()| buffer)
+    }
+
+    fn read_large(&self, range: ByteRange) -> io::Result<Bytes> {
         let len = usize::try_from(range.len()).map_err(io::Error::other)?;
-        let mut buffer = Vec::with_capacity(len);
-        while buffer.len() < len {
-            let at = range.start() + buffer.len() as u64;
-            match rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut buffer), at) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut")),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // More may stand behind the range when the allocator gave more room.
-        buffer.truncate(len);
-        Ok(buffer)
+        let mut buffer = self.buffers.take(len);
+        self.read_exact(range.start(), &mut buffer[..len])?;
+        Ok(self.buffers.lend(buffer, len))
     }
 
     fn read_sparse(&self, range: ByteRange) -> io::Result<Vec<Piece>> {
@@ -260,14 +263,14 @@ impl Device {
         for (hole, run) in self.runs(range, PIECES_MAX)? {
             pieces.push(match hole {
                 true => Piece::Zeroes(run.len()),
-                false => Piece::Data(Bytes::from(self.read_exact(run)?)),
+                false => Piece::Data(self.read_large(run)?),
             });
         }
         let covered = pieces.iter().map(Piece::len).sum::<u64>();
         if let Some(rest) = ByteRange::new(range.start() + covered, range.len() - covered)
             && !rest.is_empty()
         {
-            pieces.push(Piece::Data(Bytes::from(self.read_exact(rest)?)));
+            pieces.push(Piece::Data(self.read_large(rest)?));
         }
         Ok(pieces)
     }
@@ -373,7 +376,7 @@ impl Export for FileExport {
             Some(bytes) => bytes,
             None => {
                 let device = Arc::clone(&self.device);
-                blocking(move || device.read_exact(range)).await?
+                blocking(move || device.read_small(range)).await?
             }
         };
         Ok(vec![if is_zero(&bytes) { Piece::Zeroes(range.len()) } else { Piece::Data(bytes.into()) }])
