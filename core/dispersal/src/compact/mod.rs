@@ -219,21 +219,11 @@ impl Compactor {
         mut space: Space,
     ) -> Result<Compacted, DispersalError> {
         loop {
-            // What is dead already costs no copy, only the log that says so.
-            let dead: u64 = survey.dead.values().sum();
-            if run.reason.reclaims(dead) {
-                let lsn = self.shared.ports.db.appended();
-                {
-                    let mut emptied = self.shared.emptied.lock();
-                    for fid in survey.dead.keys() {
-                        emptied.entry(*fid).or_insert(lsn);
-                    }
-                }
-                self.reclaim(&mut run, &survey.dead, lsn).await?;
-            } else {
-                survey.candidates.retain(|deal| !self.avoided.contains_key(&deal.fid));
-                let terms = run.reason.terms(&space, self.shared.config.compact_age);
-                let Some(batch) = plan::choose(&survey.candidates, &terms) else { break };
+            let seen = self.shared.ports.db.appended();
+            survey.candidates.retain(|deal| !self.avoided.contains_key(&deal.fid));
+            let terms = run.reason.terms(&space, self.shared.config.compact_age);
+            let dead = std::mem::take(&mut survey.dead);
+            if let Some(batch) = plan::choose(&survey.candidates, &terms) {
                 tracing::info!(
                     deals = batch.deals.len(),
                     frees = batch.freed_segments,
@@ -241,7 +231,14 @@ impl Compactor {
                     reason = ?run.reason,
                     "compacting"
                 );
-                self.batch(&mut run, batch).await?;
+                // What is dead already goes with the same cut of the log.
+                self.note_empty(&dead, seen);
+                self.batch(&mut run, batch, dead).await?;
+            } else if run.reason.reclaims(dead.values().sum()) {
+                self.note_empty(&dead, seen);
+                self.reclaim(&mut run, &dead, seen).await?;
+            } else {
+                break;
             }
             survey = self.survey().await?;
             let Some(found) = room::refresh(&self.shared).await? else { break };
@@ -250,16 +247,29 @@ impl Compactor {
         Ok(run.done)
     }
 
-    /// Moves a batch, and sees its deals off.
-    async fn batch(&mut self, run: &mut Run, batch: Batch) -> Result<(), DispersalError> {
+    /// Nothing needs these deals any more, from a commit at or before `lsn` on.
+    fn note_empty(&self, dead: &BTreeMap<Fid, u64>, lsn: Lsn) {
+        let mut emptied = self.shared.emptied.lock();
+        for fid in dead.keys() {
+            emptied.entry(*fid).or_insert(lsn);
+        }
+    }
+
+    /// Moves a batch, and sees its deals off together with those that are dead already.
+    async fn batch(
+        &mut self,
+        run: &mut Run,
+        batch: Batch,
+        dead: BTreeMap<Fid, u64>,
+    ) -> Result<(), DispersalError> {
         self.phase(CompactionPhase::Looking);
         let victims: Vec<SegmentSeq> =
             batch.deals.iter().flat_map(|deal| deal.victims.iter().copied()).collect();
         self.hand(batch.deals.len(), victims.len());
         let live = self.look(&victims).await?;
         self.phase(CompactionPhase::Moving);
-        let mut emptied = BTreeMap::new();
-        let mut last = Lsn(0);
+        let mut emptied = dead;
+        let mut last = self.shared.ports.db.appended();
         for deal in &batch.deals {
             match self.empty(run, deal, &live).await {
                 Ok(lsn) => {
