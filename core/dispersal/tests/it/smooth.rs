@@ -45,6 +45,34 @@ async fn what_is_flushed_is_in_active_deals_on_twelve_miners_each() {
 }
 
 #[tokio::test]
+async fn files_that_are_finalized_go_by_themselves_where_there_is_no_room_for_them() {
+    let mut world = World::new(12).await;
+    world.data_config.finalized_bytes_max = Some(0);
+    let gateway = world.open().await;
+    let body = sample(1, 300_000);
+    gateway.put("a", &body).await;
+    gateway.flush(Level::Finalized).await;
+    world.seconds(2).await;
+    let here =
+        |gateway: &crate::world::Gateway| gateway.segments().iter().filter(|(_, row)| row.local).count();
+    assert_eq!(here(&gateway), 0, "{:?}", gateway.segments());
+    assert!(gateway.read("a").await == body);
+
+    // What was finalized before there was a bound goes with the upkeep.
+    let mut world = World::new(12).await;
+    let gateway = world.open().await;
+    gateway.put("a", &body).await;
+    gateway.flush(Level::Finalized).await;
+    assert!(here(&gateway) > 0);
+    gateway.close().await;
+    world.data_config.finalized_bytes_max = Some(0);
+    let gateway = world.open().await;
+    world.seconds(120).await;
+    assert_eq!(here(&gateway), 0);
+    assert!(gateway.read("a").await == body);
+}
+
+#[tokio::test]
 async fn a_second_start_finds_nothing_to_do_and_the_same_watermarks() {
     let world = World::new(12).await;
     let gateway = world.open().await;

@@ -93,6 +93,7 @@ pub struct World {
     pub keys: Arc<dyn Keys>,
     pub bucket: WrappedBucketKey,
     pub config: DispersalConfig,
+    pub data_config: DataConfig,
 }
 
 impl World {
@@ -127,6 +128,7 @@ impl World {
             keys,
             bucket,
             config,
+            data_config: DataConfig::default(),
         }
     }
 
@@ -145,6 +147,7 @@ impl World {
             keys: self.keys.clone(),
             bucket: self.bucket.clone(),
             config: self.config.clone(),
+            data_config: self.data_config.clone(),
         }
     }
 
@@ -215,7 +218,7 @@ impl World {
             striper: striper.clone(),
             clock: self.shared_clock(),
         };
-        let data = Data::open(data_ports, DataConfig::default()).await?;
+        let data = Data::open(data_ports, self.data_config.clone()).await?;
         let chain = self.chain.owner(OWNER);
         let ports = DispersalPorts {
             db: db.clone(),
