@@ -114,6 +114,8 @@ struct Race<'a, V> {
     calls: FuturesUnordered<Call<'a>>,
     /// Who is being asked.
     asked: Vec<FragmentIndex>,
+    /// Who of them was slow enough that others were asked as well.
+    late: Vec<FragmentIndex>,
     /// Who may still be asked, best first.
     others: VecDeque<FragmentIndex>,
     /// Answers of others, not proven.
@@ -139,6 +141,7 @@ impl<'a, T, V: Fn(&[u8]) -> Option<T>> Race<'a, V> {
             verify,
             calls: FuturesUnordered::new(),
             asked: Vec::new(),
+            late: Vec::new(),
             others: ranked.into(),
             answers: Vec::new(),
             target: 0,
@@ -230,6 +233,7 @@ impl<'a, T, V: Fn(&[u8]) -> Option<T>> Race<'a, V> {
 
     /// Somebody is slow: ask so many more that a rebuild does not need the slow ones.
     fn hedge(&mut self) {
+        self.late.clone_from(&self.asked);
         if self.target == 0 {
             return self.want_rebuild();
         }
@@ -340,10 +344,11 @@ impl<'a, T, V: Fn(&[u8]) -> Option<T>> Race<'a, V> {
         self.shared.penalties.forgive_failure(&self.columns.miner(index).account);
     }
 
-    /// The read is over and these have still not answered, although others came later.
+    /// The read is over and these have still not answered, although others were asked later and have.
     fn blame_overtaken(&self) {
-        if self.asked.contains(&self.columns.wanted) {
-            self.punish(self.columns.wanted, Standing::Failed);
+        let is_late = |index: &&FragmentIndex| **index == self.columns.wanted || self.late.contains(index);
+        for index in self.asked.iter().filter(is_late) {
+            self.punish(*index, Standing::Failed);
         }
     }
 }

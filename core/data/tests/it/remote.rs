@@ -114,6 +114,13 @@ async fn eight_slow_miners_cost_a_hedge_and_not_their_time() {
     let took = gw_types::ports::Clock::elapsed(&world.clock) - start;
     assert!(took <= Duration::from_millis(400), "{took:?}");
     assert!(world.data.status().unwrap().reads.hedges > 0);
+    let start = gw_types::ports::Clock::elapsed(&world.clock);
+    world.clock.run_until(world.check(&map, &body, 65_536..131_072)).await;
+    assert_eq!(
+        gw_types::ports::Clock::elapsed(&world.clock),
+        start,
+        "who was overtaken is asked after others"
+    );
 }
 
 #[tokio::test]
