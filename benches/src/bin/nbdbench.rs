@@ -16,7 +16,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -55,6 +55,8 @@ struct Server {
     name: &'static str,
     uri: String,
     child: Child,
+    /// Kept open: a server that cannot speak ends.
+    _output: Option<BufReader<ChildStdout>>,
 }
 
 impl Drop for Server {
@@ -141,7 +143,7 @@ fn servers(options: &Options, folder: &Path) -> Anything<Vec<Server>> {
 
 fn unix(name: &'static str, mut command: Command, socket: String) -> Anything<Server> {
     let child = command.stdout(Stdio::null()).spawn()?;
-    let server = Server { name, uri: format!("nbd+unix:///?socket={socket}"), child };
+    let server = Server { name, uri: format!("nbd+unix:///?socket={socket}"), child, _output: None };
     let begun = Instant::now();
     while std::os::unix::net::UnixStream::connect(&socket).is_err() {
         if begun.elapsed() > Duration::from_secs(10) {
@@ -154,11 +156,11 @@ fn unix(name: &'static str, mut command: Command, socket: String) -> Anything<Se
 
 fn tcp(name: &'static str, mut command: Command) -> Anything<Server> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
-    let output = child.stdout.take().ok_or("no output")?;
+    let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
     let mut line = String::new();
-    BufReader::new(output).read_line(&mut line)?;
+    output.read_line(&mut line)?;
     let (_, port) = line.trim().rsplit_once(':').ok_or_else(|| format!("{name}: {line}"))?;
-    Ok(Server { name, uri: format!("nbd://127.0.0.1:{port}"), child })
+    Ok(Server { name, uri: format!("nbd://127.0.0.1:{port}"), child, _output: Some(output) })
 }
 
 fn measure(server: &Server, options: &Options, job: &[&str]) -> Anything<Measured> {

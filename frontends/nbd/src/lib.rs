@@ -26,6 +26,7 @@ mod export;
 mod exports;
 mod metrics;
 mod negotiate;
+mod pool;
 mod server;
 mod tls;
 mod transmission;

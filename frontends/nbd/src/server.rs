@@ -101,6 +101,7 @@ impl NbdServer {
             shared: Shared {
                 limits,
                 budget: Arc::new(Semaphore::new(process_bytes)),
+                buffers: Arc::default(),
                 metrics: Arc::clone(&metrics),
                 stop: stopped,
             },

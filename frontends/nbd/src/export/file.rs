@@ -25,11 +25,11 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::sync::Notify;
 
 use super::dirty::DirtyMap;
-use super::pool::Pool;
 use super::{
     BlockSizes, ByteRange, Context, ContextName, Export, ExportError, ExportErrorKind, Extent, Features,
     Persist, Piece, Properties, Zeroing,
 };
+use crate::pool::Pool;
 use crate::wire::constants::allocation;
 
 /// Reads up to here are tried on the thread that asks, and looked through for zeroes.

@@ -11,7 +11,6 @@
 mod dirty;
 mod faulty;
 mod file;
-mod pool;
 
 use std::io;
 

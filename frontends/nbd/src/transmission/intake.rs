@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Share;
@@ -20,10 +19,12 @@ pub enum Intake {
     Payload {
         /// Whose.
         request: Request,
-        /// What has come.
-        data: BytesMut,
-        /// How many bytes have not.
-        missing: usize,
+        /// Where it is collected, from a pool: it may be longer than the payload.
+        buffer: Vec<u8>,
+        /// How many bytes have come.
+        filled: usize,
+        /// How many there are.
+        len: usize,
         /// Its share of the budgets.
         share: Share,
     },

@@ -29,7 +29,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -42,6 +42,7 @@ use self::session::{Act, Payload, Refused, Session};
 use crate::config::Limits;
 use crate::metrics::NbdMetrics;
 use crate::negotiate::Chosen;
+use crate::pool::Pool;
 use crate::wire::BadMagic;
 use crate::wire::constants::{Errno, command};
 use crate::wire::reply::{Answer, Outcome, Scatter};
@@ -67,6 +68,8 @@ pub struct Shared {
     pub limits: Limits,
     /// The bytes of the whole process.
     pub budget: Arc<Semaphore>,
+    /// Buffers for payloads.
+    pub buffers: Arc<Pool>,
     /// The counters.
     pub metrics: Arc<NbdMetrics>,
     /// Becomes true when the server ends.
@@ -283,15 +286,17 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                     }
                     self.admitted(admission);
                 }
-                Intake::Payload { request, mut data, missing, share } => {
-                    let taken = missing.min(self.input.len());
-                    data.extend_from_slice(&self.input[..taken]);
+                Intake::Payload { request, mut buffer, filled, len, share } => {
+                    let taken = (len - filled).min(self.input.len());
+                    buffer[filled..filled + taken].copy_from_slice(&self.input[..taken]);
                     self.input.advance(taken);
-                    if taken < missing {
-                        self.intake = Intake::Payload { request, data, missing: missing - taken, share };
+                    let filled = filled + taken;
+                    if filled < len {
+                        self.intake = Intake::Payload { request, buffer, filled, len, share };
                         return Ok(());
                     }
-                    self.paid(&request, data.freeze(), share);
+                    let data = self.shared.buffers.lend(buffer, len);
+                    self.paid(&request, data, share);
                 }
                 Intake::Discard { request, left, refused, share } => {
                     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
@@ -352,9 +357,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 Ok(act) => self.start(&request, act, Bytes::new(), share),
                 Err(refused) => self.refuse(&request, refused, share),
             },
-            Payload::Take(missing) => {
-                self.intake =
-                    Intake::Payload { request, data: BytesMut::with_capacity(missing), missing, share };
+            Payload::Take(len) => {
+                let buffer = self.shared.buffers.take(len);
+                self.intake = Intake::Payload { request, buffer, filled: 0, len, share };
             }
             Payload::Discard(left, refused) => {
                 self.intake = Intake::Discard { request, left, refused, share };
@@ -494,9 +499,9 @@ where
         intake.room().await;
         return Ok(Event::Room);
     }
-    if let Intake::Payload { data, missing, .. } = intake {
-        let count = reader.read_buf(&mut data.limit(*missing)).await?;
-        *missing -= count;
+    if let Intake::Payload { buffer, filled, len, .. } = intake {
+        let count = reader.read(&mut buffer[*filled..*len]).await?;
+        *filled += count;
         return Ok(Event::Received(count));
     }
     input.reserve(INPUT_BYTES - input.len().min(INPUT_BYTES - 1));

@@ -1,8 +1,8 @@
-//! Buffers for large reads, used again.
+//! Buffers for large reads and payloads, used again.
 //!
 //! A megabyte that is fresh from the system costs more in page faults than in copying. Buffers come
-//! back by themselves when the last slice of what was read has been sent; the pool keeps no more than
-//! [`POOL_BYTES_MAX`] of them, and the rest goes back to the system.
+//! back by themselves when nobody needs their bytes any more; the pool keeps no more than
+//! [`POOL_BYTES_MAX`] of them, and the rest goes back to the system. Small ones are not its business.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 
 /// What is kept for later.
 const POOL_BYTES_MAX: usize = 16 << 20;
+/// Up to here the allocator is as fast.
+const SMALL_BYTES_MAX: usize = 64 << 10;
 
 /// The buffers at rest.
 #[derive(Debug, Default)]
@@ -34,6 +36,9 @@ struct Loan {
 impl Pool {
     /// A buffer of at least so many bytes, whatever stands in them.
     pub fn take(&self, len: usize) -> Vec<u8> {
+        if len <= SMALL_BYTES_MAX {
+            return vec![0; len];
+        }
         let mut resting = self.resting.lock();
         let Some(at) = resting.buffers.iter().rposition(|buffer| buffer.len() >= len) else {
             return vec![0; len];
@@ -44,6 +49,9 @@ impl Pool {
     }
     /// The first bytes of a buffer; it comes back when nobody needs them any more.
     pub fn lend(self: &Arc<Self>, buffer: Vec<u8>, len: usize) -> Bytes {
+        if buffer.len() <= SMALL_BYTES_MAX {
+            return Bytes::from(buffer).slice(..len);
+        }
         let len = len.min(buffer.len());
         Bytes::from_owner(Loan { buffer, len, pool: Arc::clone(self) })
     }
@@ -72,7 +80,7 @@ impl Drop for Loan {
 mod tests {
     use std::sync::Arc;
 
-    use super::{POOL_BYTES_MAX, Pool};
+    use super::{POOL_BYTES_MAX, Pool, SMALL_BYTES_MAX};
 
     #[test]
     fn a_buffer_comes_back_with_its_last_slice_and_is_bounded_at_rest() {
@@ -87,7 +95,7 @@ mod tests {
         assert!(pool.resting.lock().buffers.is_empty(), "a slice still needs it");
         assert_eq!(slice, [7; 10][..]);
         drop(slice);
-        let again = pool.take(4096);
+        let again = pool.take(SMALL_BYTES_MAX + 1);
         assert_eq!(again.as_ptr(), place);
         let loans: Vec<_> = (0..40).map(|_| pool.lend(pool.take(1 << 20), 1 << 20)).collect();
         drop(loans);
