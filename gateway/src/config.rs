@@ -42,6 +42,37 @@ pub struct S3Section {
     pub regions: Vec<String>,
     /// Domains whose sub-domains are buckets (virtual-host style). Default none: path style only.
     pub base_domains: Vec<String>,
+    /// `closed` (lists off, strangers blocked, as AWS since 2023) or `classic`. Default closed.
+    pub new_buckets: NewBuckets,
+    /// Signature Version 2: `refused`, or `presigned` for queries and forms. Default refused.
+    pub sigv2: SigV2,
+}
+
+/// How open a new bucket is.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewBuckets {
+    #[default]
+    Closed,
+    Classic,
+}
+
+/// Where Signature Version 2 is let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SigV2 {
+    #[default]
+    Refused,
+    Presigned,
+}
+
+impl From<NewBuckets> for gw_s3::NewBuckets {
+    fn from(new: NewBuckets) -> Self {
+        match new {
+            NewBuckets::Closed => Self::Closed,
+            NewBuckets::Classic => Self::Classic,
+        }
+    }
 }
 
 impl Default for S3Section {
@@ -50,6 +81,8 @@ impl Default for S3Section {
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
             base_domains: Vec::new(),
+            new_buckets: NewBuckets::default(),
+            sigv2: SigV2::default(),
         }
     }
 }
@@ -148,7 +181,7 @@ fn default_data_dir() -> PathBuf {
 
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir", "s3", "admin", "chain", "territory", "key", "store", "dispersal", "compaction"]),
-    ("s3", &["listen", "regions", "base_domains"]),
+    ("s3", &["listen", "regions", "base_domains", "new_buckets", "sigv2"]),
     ("admin", &["listen"]),
     ("chain", &["url", "account_file", "allow_insecure"]),
     ("territory", &["name", "reserve_bytes"]),

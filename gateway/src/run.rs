@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use gw_s3::{RunningS3, S3Config, S3Server};
+use gw_s3::{NewBuckets, RunningS3, S3Config, S3Server};
 use gw_store::{Secret, UserSpec};
 use gw_types::{Authenticated, Frontend};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::admin::routes::{DevControl, Gateway};
@@ -16,6 +17,9 @@ use crate::admin::server::AdminServer;
 use crate::core::Core;
 use crate::datadir::{DataDir, read_secret, write_secret};
 use crate::error::{Context, Error, Result};
+
+/// Between two passes over the buckets' lifecycle rules, whose days end at midnight UTC.
+const LIFECYCLE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Where it listens.
 #[derive(Clone, Debug)]
@@ -25,6 +29,10 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     pub regions: Vec<String>,
     pub base_domains: Vec<String>,
+    /// How open a bucket is made.
+    pub new_buckets: NewBuckets,
+    /// Whether queries and forms may be signed with Signature Version 2.
+    pub sigv2_presigned: bool,
     /// Where an address is taken: a free port instead of an error.
     pub fall_back: bool,
 }
@@ -34,6 +42,7 @@ pub struct Serving {
     core: Arc<Core>,
     s3: RunningS3,
     admin: AdminServer,
+    lifecycle: JoinHandle<()>,
 }
 
 impl Serving {
@@ -54,7 +63,11 @@ impl Serving {
         };
         let token = admin_token(&dir.join("admin.token"))?;
         let admin = AdminServer::start(Arc::new(gateway), &dir.join("admin.sock"), tcp, token).await?;
-        Ok(Self { core, s3, admin })
+        let store = core.store.clone();
+        let lifecycle = tokio::spawn(async move {
+            store.lifecycle_keep(&Authenticated::user("lifecycle", Frontend::Admin), LIFECYCLE_EVERY).await;
+        });
+        Ok(Self { core, s3, admin, lifecycle })
     }
 
     /// `http://host:port` of S3.
@@ -73,6 +86,8 @@ impl Serving {
     /// Drains requests, then syncs and closes. Nothing acknowledged is lost either way.
     pub async fn stop(self) -> Result<()> {
         self.s3.shutdown().await;
+        // A pass that is broken off is begun again at the next start.
+        self.lifecycle.abort();
         self.admin.stop();
         drop(self.admin);
         let mut core = self.core;
@@ -94,6 +109,8 @@ async fn bind_s3(core: &Core, listen: &Listen) -> Result<RunningS3> {
         listen: listen_on,
         regions: listen.regions.clone(),
         base_domains: listen.base_domains.clone(),
+        new_buckets: listen.new_buckets,
+        sigv2_presigned: listen.sigv2_presigned,
         ..S3Config::default()
     };
     let doing = || format!("serving S3 on {}", listen.s3);

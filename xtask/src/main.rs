@@ -36,6 +36,9 @@ cargo xtask COMMAND
   conformance nbd [--release]
                 nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io, fio, nbd-client, nbdkit against the NBD
                 server, each as far as it is installed
+  conformance s3 --suite DIR [--python P] [--all | --only FILE] [--match TEXT] [--json] [--keep]
+                the generic tests of ceph/s3-tests, checked out in DIR, against the S3 frontend over a
+                store in memory; counts by area; P is a Python with the suite's packages
   help          this text
 ";
 
@@ -53,7 +56,8 @@ fn main() -> ExitCode {
         "scale" => scale::scale(&rest),
         "conformance" => match rest.split_first() {
             Some((what, rest)) if what == "nbd" => conformance::nbd(rest),
-            _ => Err("conformance of what? `conformance nbd`".to_owned()),
+            Some((what, rest)) if what == "s3" => conformance::s3(rest),
+            _ => Err("conformance of what? `conformance nbd` or `conformance s3`".to_owned()),
         },
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -159,11 +159,6 @@ impl Core {
         .await
     }
 
-    pub(crate) fn bucket_encrypts(&self, name: &BucketName) -> StoreResult<bool> {
-        let row = load_bucket(&self.snapshot(), name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
-        Ok(row.rules.encrypt)
-    }
-
     pub(crate) fn bucket_has_lock(&self, name: &BucketName) -> StoreResult<bool> {
         let row = load_bucket(&self.snapshot(), name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
         Ok(row.rules.lock.is_some())

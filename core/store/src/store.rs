@@ -331,10 +331,6 @@ impl Store {
     ) -> StoreResult<()> {
         self.core.bucket_requester_pays_set(who, bucket, on).await
     }
-    /// Whether new objects of a bucket are marked as encrypted by the gateway: no secret.
-    pub async fn bucket_encrypts(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<bool> {
-        self.core.bucket_encrypts(bucket)
-    }
     /// Whether a bucket has object lock: whoever may see an object of it may know.
     pub async fn bucket_has_lock(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<bool> {
         self.core.bucket_has_lock(bucket)

@@ -8,8 +8,12 @@
 
 mod clients;
 mod place;
+mod s3;
+mod s3_areas;
 
 use std::process::Command;
+
+pub use s3::s3;
 
 use self::place::Place;
 use crate::run::{Result, cargo, root, run};

@@ -6,7 +6,7 @@ use std::ops::Range;
 use gw_types::{Action, BucketName, Level, Lsn, ObjectKey, Timestamp, VersionSeq};
 use serde::{Deserialize, Serialize};
 
-use super::{AclInfo, CustomerKey, ObjectWants, PartNumber, ReadConditions, WriteConditions};
+use super::{AclInfo, CustomerKey, Encryption, ObjectWants, PartNumber, ReadConditions, WriteConditions};
 use crate::error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 
 /// An entity tag: it changes exactly when the bytes change. Printed without quotes.
@@ -265,6 +265,9 @@ pub struct PutOutcome {
     pub last_modified: Timestamp,
     /// The object's checksums.
     pub checksums: Vec<Checksum>,
+    /// How the object's data key is kept, where that is said; `None` too when an upload is completed
+    /// again.
+    pub encryption: Option<Encryption>,
 }
 
 /// One part of an object that was put in parts.

@@ -200,6 +200,7 @@ impl CompletedRow {
             size: self.size,
             last_modified: self.completed_at,
             checksums: self.checksums.clone(),
+            encryption: None,
         }
     }
 }

@@ -77,6 +77,7 @@ impl Work<'_, '_> {
         check_write(object.conditions, old.as_ref())?;
         let mut object = object;
         bucket.lock_new(self.now, &mut object.attributes)?;
+        let encryption = object.attributes.encryption()?;
 
         let versioning = bucket.settings.versioning;
         let version = self.new_version();
@@ -117,7 +118,8 @@ impl Work<'_, '_> {
         if published.has_parts {
             self.put_row(key::parts_of(inode), &PartsRow(object.parts));
         }
-        let outcome = self.write_object(bucket, &spot, inode, posix, published);
+        let mut outcome = self.write_object(bucket, &spot, inode, posix, published);
+        outcome.encryption = encryption;
         change.objects += 1;
         change.bytes += outcome.size as i64;
         self.account(bucket, change)?;
@@ -140,6 +142,7 @@ impl Work<'_, '_> {
             size: summary.size,
             last_modified: self.now,
             checksums: published.checksums.clone(),
+            encryption: None,
         };
         let row = InodeRow {
             bucket: bucket.root,

@@ -23,8 +23,6 @@ use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use crate::config::{NewBuckets, S3Config};
-use crate::errors::from_store;
-use ask::Ask;
 
 /// What the operations stand on.
 pub(crate) struct Operations {
@@ -41,20 +39,6 @@ impl Operations {
     /// The default region.
     fn region(&self) -> &str {
         self.regions.first().map_or("", String::as_str)
-    }
-
-    /// How an object that is put now will say it is encrypted.
-    async fn encrypted(&self, ask: &Ask<'_>, bucket: &gw_types::BucketName) -> S3Result<shown::Encrypted> {
-        let wants = ask.wants()?;
-        let encryption = match wants.customer_key {
-            Some(key) => Some(gw_store::Encryption::Customer { key_md5: key.md5() }),
-            None if wants.managed => Some(gw_store::Encryption::Managed),
-            None => {
-                let marks = self.store.bucket_encrypts(ask.who, bucket).await.map_err(from_store)?;
-                marks.then_some(gw_store::Encryption::Managed)
-            }
-        };
-        Ok(shown::Encrypted::of(encryption.as_ref()))
     }
 }
 

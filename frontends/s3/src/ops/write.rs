@@ -18,7 +18,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, not_implemented, version};
-use super::shown::{Shown, etag, part_count, show_checksums, show_encryption};
+use super::shown::{Encrypted, Shown, etag, part_count, show_checksums, show_encryption};
 use crate::dates::{from_s3, to_s3};
 use crate::digest::{Promise, Verified};
 use crate::errors::{from_body, from_store, incomplete};
@@ -121,7 +121,6 @@ impl Operations {
                 return Err(error);
             }
         };
-        let encrypted = self.encrypted(&ask, &bucket).await?;
         let options = PutOptions {
             attributes: ask.attributes(input.metadata)?,
             wants,
@@ -142,7 +141,7 @@ impl Operations {
             ..Default::default()
         };
         output.checksum_type = show_checksums!(output, Shown::of(&outcome.checksums, None));
-        show_encryption!(output, encrypted);
+        show_encryption!(output, Encrypted::of(outcome.encryption.as_ref()));
         Ok(S3Response::new(output))
     }
 
@@ -167,7 +166,6 @@ impl Operations {
             Some("REPLACE") => wants.tags = Some(wants.tags.unwrap_or_default()),
             Some(_) => return Err(argument("Unknown tagging directive.")),
         }
-        let encrypted = self.encrypted(&ask, &bucket).await?;
         let onto_itself = source.bucket == bucket && source.key == key && source.version.is_none();
         let changes = replaces
             || ask.headers().contains_key("x-amz-storage-class")
@@ -204,7 +202,7 @@ impl Operations {
             version_id: new_version(outcome.put.version_id),
             ..Default::default()
         };
-        show_encryption!(output, encrypted);
+        show_encryption!(output, Encrypted::of(outcome.put.encryption.as_ref()));
         Ok(S3Response::new(output))
     }
 

@@ -1,0 +1,298 @@
+//! `cargo xtask conformance s3`: ceph/s3-tests against the S3 frontend.
+//!
+//! The suite is not part of this repository: it is checked out beside it, and a Python that has its
+//! `requirements.txt` runs it. The server is the example `serve_mem` (the real frontend, store, data
+//! layer and keys over a disk in memory) on a free port of loopback, with the suite's users, buckets
+//! made as AWS made them before 2023 and Signature Version 2 let in where it may be: the suite's tests
+//! of access lists and forms are from that time. Nothing is dispersed from a store in memory, so its
+//! staging would fill in time: each batch of tests gets a server of its own. Each test's marks and outcome come from a plugin
+//! (`marks.py`), because pytest's own reports know nothing of marks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::s3_areas::{area, is_generic};
+use crate::run::{Result, cargo, root, run};
+
+/// The suite's users: section of its configuration, name, access key, secret.
+const USERS: [(&str, &str, &str, &str); 6] = [
+    ("s3 main", "testid", "AKIATESTMAIN", "main-secret-0123456789"),
+    ("s3 alt", "altid", "AKIATESTALT", "alt-secret-0123456789"),
+    ("s3 tenant", "testx$tenantid", "AKIATESTTENANT", "tenant-secret-0123456789"),
+    ("iam", "iamid", "AKIATESTIAM", "iam-secret-0123456789"),
+    ("iam root", "rootid", "AKIATESTROOT", "root-secret-0123456789"),
+    ("iam alt root", "altrootid", "AKIATESTALTROOT", "altroot-secret-0123456789"),
+];
+
+/// Tests that one server sees: they leave some 700 MiB in its staging at most.
+const BATCH: usize = 120;
+
+struct Options {
+    suite: PathBuf,
+    python: PathBuf,
+    only: Option<PathBuf>,
+    matching: Option<String>,
+    all: bool,
+    json: bool,
+    keep: bool,
+}
+
+impl Options {
+    fn read(args: &[String]) -> Result<Self> {
+        let (mut suite, mut only, mut matching) = (None, None, None);
+        let (mut all, mut json, mut keep) = (false, false, false);
+        let mut python = PathBuf::from("python3");
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().cloned().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--suite" => suite = Some(PathBuf::from(value()?)),
+                "--python" => python = value()?.into(),
+                "--only" => only = Some(PathBuf::from(value()?)),
+                "--match" => matching = Some(value()?),
+                "--all" => all = true,
+                "--json" => json = true,
+                "--keep" => keep = true,
+                other => return Err(format!("conformance s3 does not know {other:?}")),
+            }
+        }
+        let suite = suite.ok_or("conformance s3 --suite DIR: a checkout of ceph/s3-tests")?;
+        if !suite.join("s3tests/functional/test_s3.py").is_file() {
+            return Err(format!("{} is no checkout of ceph/s3-tests", suite.display()));
+        }
+        Ok(Self { suite, python, only, matching, all, json, keep })
+    }
+}
+
+/// What is known of one test.
+#[derive(Default)]
+struct Test {
+    marks: Vec<String>,
+    outcome: String,
+    reason: String,
+}
+
+#[derive(Default)]
+struct Count {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Count {
+    fn add(&mut self, outcome: &str) {
+        *match outcome {
+            "passed" => &mut self.passed,
+            "skipped" => &mut self.skipped,
+            _ => &mut self.failed,
+        } += 1;
+    }
+    fn json(&self) -> Value {
+        json!({ "passed": self.passed, "failed": self.failed, "skipped": self.skipped })
+    }
+}
+
+/// Runs the generic tests; with `--all` every one, with `--only` those a file names.
+pub fn s3(args: &[String]) -> Result<()> {
+    let options = Options::read(args)?;
+    let failed = |error: std::io::Error| error.to_string();
+    let folder = std::env::temp_dir().join(format!("s3-conformance-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    std::fs::write(folder.join("marks.py"), include_str!("marks.py")).map_err(failed)?;
+    run(cargo().args(["build", "--locked", "-p", "gw-s3", "--example", "serve_mem"]))?;
+    std::fs::write(folder.join("s3tests.conf"), configuration("127.0.0.1:9")?).map_err(failed)?;
+    pytest(&options, &folder, &["--collect-only"])?;
+    let chosen = choose(&options, &read_marks(&folder)?)?;
+    for (number, batch) in chosen.chunks(BATCH).enumerate() {
+        let server = Server::start()?;
+        eprintln!("batch {} of {}: {} tests", number + 1, chosen.len().div_ceil(BATCH), batch.len());
+        std::fs::write(folder.join("s3tests.conf"), configuration(&server.address)?).map_err(failed)?;
+        std::fs::write(folder.join("only"), batch.join("\n")).map_err(failed)?;
+        pytest(&options, &folder, &[])?;
+    }
+    report(&options, &read_marks(&folder)?);
+    if options.keep {
+        println!("kept: {}", folder.display());
+        return Ok(());
+    }
+    std::fs::remove_dir_all(&folder).map_err(failed)
+}
+
+fn choose(options: &Options, tests: &BTreeMap<String, Test>) -> Result<Vec<String>> {
+    let named = match &options.only {
+        None => None,
+        Some(file) => {
+            Some(std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?)
+        }
+    };
+    let wanted = |id: &str, test: &Test| match &named {
+        Some(names) => names.lines().any(|name| name.trim() == id),
+        None => options.all || is_generic(id, &test.marks),
+    };
+    let matching = options.matching.as_deref().unwrap_or_default();
+    let chosen: Vec<String> = tests
+        .iter()
+        .filter(|(id, test)| wanted(id, test) && id.contains(matching))
+        .map(|(id, _)| id.clone())
+        .collect();
+    if chosen.is_empty() { Err("no test is so named".to_owned()) } else { Ok(chosen) }
+}
+
+/// The frontend under test; it ends with this.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start() -> Result<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+        let users = USERS.map(|(_, name, access_key, secret)| format!("{name}:{access_key}:{secret}"));
+        let mut child = Command::new(target.join("debug/examples/serve_mem"))
+            .arg("127.0.0.1:0")
+            .args(users)
+            .env("SERVE_CLASSIC", "1")
+            .env("RUST_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("serve_mem: {error}"))?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().ok_or("serve_mem has no standard output")?;
+        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
+        let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
+        match address {
+            Some(address) => Ok(Self { child, address }),
+            None => {
+                let _ = child.kill();
+                Err(format!("serve_mem said {line:?} instead of where it listens"))
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has nothing to save.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(address: &str) -> Result<String> {
+    let (host, port) = address.rsplit_once(':').ok_or("an address has a port")?;
+    let mut text =
+        format!("[DEFAULT]\nhost = {host}\nport = {port}\nis_secure = False\nssl_verify = False\n");
+    text.push_str("[fixtures]\nbucket prefix = cess-{random}-\niam name prefix = s3-tests-\niam path prefix = /s3-tests/\n");
+    for (section, name, access_key, secret) in USERS {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "[{section}]\ndisplay_name = {name}\nuser_id = {name}\nemail = {access_key}@example.com\n\
+             api_name = cess-1\naccess_key = {access_key}\nsecret_key = {secret}\n"
+        );
+        if section == "s3 tenant" {
+            text.push_str("tenant = testx\n");
+        }
+    }
+    text.push_str("[webidentity]\ntoken=x\naud=x\nsub=x\nazp=x\nuser_token=x\nthumbprint=x\nKC_REALM=x\n");
+    Ok(text)
+}
+
+/// Runs the tests that the file `only` names, where there is one.
+fn pytest(options: &Options, folder: &Path, more: &[&str]) -> Result<()> {
+    let failed = |error: std::io::Error| error.to_string();
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("pytest.log"));
+    let mut command = Command::new(&options.python);
+    command
+        .current_dir(&options.suite)
+        .args(["-m", "pytest", "-p", "marks", "-p", "no:cacheprovider", "-q", "--tb=line"])
+        .args(more)
+        .args(["s3tests/functional/test_s3.py", "s3tests/functional/test_headers.py"])
+        .env("PYTHONPATH", folder)
+        .env("S3TEST_CONF", folder.join("s3tests.conf"))
+        .env("CONFORMANCE_MARKS", folder.join("marks.jsonl"))
+        .env("NO_PROXY", "127.0.0.1")
+        .stdout(log.map_err(failed)?);
+    if folder.join("only").is_file() {
+        command.env("CONFORMANCE_ONLY", folder.join("only"));
+    }
+    let status = command.status().map_err(|error| format!("{}: {error}", options.python.display()))?;
+    // 1: some tests failed, which is what is to be counted.
+    match status.code() {
+        Some(0 | 1) => Ok(()),
+        _ => Err(format!("pytest ended with {status}; see {}", folder.join("pytest.log").display())),
+    }
+}
+
+fn read_marks(folder: &Path) -> Result<BTreeMap<String, Test>> {
+    let text = std::fs::read_to_string(folder.join("marks.jsonl"))
+        .map_err(|error| format!("no test was found: {error}"))?;
+    let mut tests: BTreeMap<String, Test> = BTreeMap::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let test = tests.entry(word("id")).or_default();
+        match word("outcome").as_str() {
+            "collected" => {
+                let marks = line["markers"].as_array().cloned().unwrap_or_default();
+                test.marks = marks.iter().filter_map(|mark| mark.as_str().map(str::to_owned)).collect();
+            }
+            outcome => {
+                test.outcome = outcome.to_owned();
+                test.reason = word("reason");
+            }
+        }
+    }
+    Ok(tests)
+}
+
+fn report(options: &Options, tests: &BTreeMap<String, Test>) {
+    let (mut areas, mut all, mut generic) =
+        (BTreeMap::<&str, Count>::new(), Count::default(), Count::default());
+    let mut failures = Vec::new();
+    let mut of = 0;
+    for (id, test) in tests {
+        let counts = is_generic(id, &test.marks);
+        of += u32::from(counts);
+        if test.outcome.is_empty() {
+            continue;
+        }
+        all.add(&test.outcome);
+        if counts {
+            generic.add(&test.outcome);
+            areas.entry(area(id)).or_default().add(&test.outcome);
+            if !matches!(test.outcome.as_str(), "passed" | "skipped") {
+                failures.push(json!({ "test": id, "reason": test.reason }));
+            }
+        }
+    }
+    if options.json {
+        let areas: BTreeMap<_, _> = areas.iter().map(|(area, count)| (*area, count.json())).collect();
+        println!(
+            "{}",
+            json!({ "areas": areas, "generic": generic.json(), "generic_of": of, "run": all.json(), "failures": failures })
+        );
+        return;
+    }
+    println!("{:<24}{:>8}{:>8}{:>8}", "generic tests about", "passed", "failed", "skipped");
+    for (area, count) in &areas {
+        println!("{area:<24}{:>8}{:>8}{:>8}", count.passed, count.failed, count.skipped);
+    }
+    println!(
+        "{:<24}{:>8}{:>8}{:>8}   of {of} in the suite",
+        "generic", generic.passed, generic.failed, generic.skipped
+    );
+    println!("{:<24}{:>8}{:>8}{:>8}", "all that were run", all.passed, all.failed, all.skipped);
+    for failure in failures {
+        println!(
+            "  {}  {}",
+            failure["test"].as_str().unwrap_or_default(),
+            failure["reason"].as_str().unwrap_or_default()
+        );
+    }
+}
