@@ -98,6 +98,7 @@ impl S3Route for Gate {
             request.extensions.insert(Authenticated::anonymous(Frontend::S3));
             return Ok(());
         };
+        version_2_in_time(&request.uri, self.store.now().unix_seconds())?;
         let credential = self.store.credential(&credentials.access_key).await.map_err(errors::from_store)?;
         let credential = credential.ok_or_else(unknown_key)?;
         if let Some(note) = request.extensions.get::<Arc<Note>>() {
@@ -161,6 +162,33 @@ impl Gate {
         *inside.extensions_mut() = extensions;
         Ok(inside)
     }
+}
+
+/// The longest that a presigned URL may still be valid, in seconds (AWS: seven days).
+const EXPIRES_SECONDS_MAX: i64 = 7 * 24 * 3600;
+
+/// Signature Version 2 names the end of its time and not its length, so the end must be near.
+fn version_2_in_time(uri: &Uri, now_seconds: i64) -> S3Result<()> {
+    let value = |wanted: &str| {
+        uri.query().unwrap_or_default().split('&').find_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (percent::decode_query(name) == wanted).then(|| percent::decode_query(value))
+        })
+    };
+    // Names come decoded here as they do where the signature is computed.
+    if !uri.query().is_some_and(|query| query.contains("AWSAccessKey") || query.contains('%'))
+        || value("AWSAccessKeyId").is_none()
+    {
+        return Ok(());
+    }
+    let ends = value("Expires").and_then(|ends| ends.parse::<i64>().ok());
+    if ends.is_some_and(|ends| ends <= now_seconds.saturating_add(EXPIRES_SECONDS_MAX)) {
+        return Ok(());
+    }
+    Err(S3Error::with_message(
+        S3ErrorCode::AccessDenied,
+        "Expires must be given once, and be at most seven days from now.",
+    ))
 }
 
 /// The address without the query parameters of a presigned URL.
@@ -263,7 +291,7 @@ mod tests {
     use s3s::Body;
     use s3s::host::S3Host as _;
 
-    use super::{Domains, without_credentials, without_quotes};
+    use super::{Domains, version_2_in_time, without_credentials, without_quotes};
 
     #[test]
     fn only_configured_domains_carry_a_bucket() {
@@ -276,6 +304,15 @@ mod tests {
         {
             assert_eq!(bucket(plain), None, "{plain}");
         }
+    }
+
+    #[test]
+    fn version_2_urls_end_within_a_week() {
+        let check = |query: &str| version_2_in_time(&format!("/b/k?{query}").parse().unwrap(), 1_000).is_ok();
+        assert!(check("AWSAccessKeyId=a&Signature=s&Expires=605800") && check("Expires=x"));
+        assert!(!check("AWSAccessKeyId=a&Signature=s&Expires=605801"));
+        assert!(!check("%41WSAccessKeyId=a&Signature=s&%45xpires=605801"));
+        assert!(!check("AWSAccessKeyId=a&Signature=s&Expires=soon") && !check("AWSAccessKeyId=a"));
     }
 
     #[test]
