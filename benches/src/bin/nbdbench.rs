@@ -28,6 +28,12 @@ struct Options {
     /// Where `nbd_file` and `nbd_baseline` are.
     #[arg(long)]
     bin_dir: PathBuf,
+    /// Where the files are made: `/dev/shm` leaves disk and page cache out of it.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    dir: PathBuf,
+    /// Only jobs with this in their names.
+    #[arg(long, default_value = "")]
+    job: String,
     /// Seconds of each job.
     #[arg(long, default_value_t = 3)]
     seconds: u32,
@@ -77,7 +83,7 @@ struct Measured {
 
 fn main() -> Anything<()> {
     let options = Options::parse();
-    let folder = std::env::temp_dir().join(format!("nbdbench-{}", std::process::id()));
+    let folder = options.dir.join(format!("nbdbench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let result = compare(&options, &folder);
     std::fs::remove_dir_all(&folder)?;
@@ -90,7 +96,7 @@ fn compare(options: &Options, folder: &Path) -> Anything<()> {
         fio(server, options, &["--rw=write", "--bs=1M", "--iodepth=8"], true)?;
     }
     println!("| job | server | IOPS | MiB/s | p50 us | CPU us/op |\n|---|---|---|---|---|---|");
-    for (name, job) in JOBS {
+    for (name, job) in JOBS.iter().filter(|(name, _)| name.contains(&options.job)) {
         let mut results: Vec<Vec<Measured>> = servers.iter().map(|_| Vec::new()).collect();
         for _ in 0..options.rounds {
             for (server, measured) in servers.iter().zip(&mut results) {

@@ -25,6 +25,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::sync::Notify;
 
 use super::dirty::DirtyMap;
+use super::zeroes::{is_zero, without_zeroes};
 use super::{
     BlockSizes, ByteRange, Context, ContextName, Export, ExportError, ExportErrorKind, Extent, Features,
     Persist, Piece, Properties, Zeroing,
@@ -38,6 +39,8 @@ const SMALL_READ_BYTES_MAX: u64 = 64 << 10;
 const ZEROES_BYTES: usize = 1 << 20;
 /// More pieces than this are not made of one read; what is left is read as data.
 const PIECES_MAX: usize = 256;
+/// `TMPFS_MAGIC` of `linux/magic.h`: a file system in memory, whose reads never wait for a device.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// The leaf of the dirty context, see [`FileOptions::track_dirty`].
 const SINCE_OPEN: &str = "dirty:since-open";
 
@@ -80,6 +83,7 @@ pub struct FileExport {
 struct Device {
     file: File,
     minimum: u64,
+    in_memory: bool,
     dirty: Option<DirtyMap>,
     buffers: Arc<Pool>,
     poisoned: AtomicBool,
@@ -116,8 +120,11 @@ impl FileExport {
             description: options.description,
             contexts,
         };
+        let in_memory =
+            rustix::fs::fstatfs(&file).is_ok_and(|stat| u64::try_from(stat.f_type) == Ok(TMPFS_MAGIC));
         let device = Device {
             file,
+            in_memory,
             minimum,
             dirty: options.track_dirty.then(|| DirtyMap::new(size_bytes)),
             buffers: Arc::default(),
@@ -236,6 +243,9 @@ impl Device {
 
     /// What the page cache has of the range, all of it or nothing.
     fn read_cached(&self, range: ByteRange) -> Option<Vec<u8>> {
+        if self.in_memory {
+            return self.read_small(range).ok();
+        }
         let mut buffer = vec![0; usize::try_from(range.len()).ok()?];
         let slices = &mut [IoSliceMut::new(&mut buffer)];
         let read = rustix::io::preadv2(&self.file, slices, range.start(), ReadWriteFlags::NOWAIT);
@@ -355,12 +365,6 @@ impl Device {
     }
 }
 
-/// Whether all bytes are zero. One comparison of the slice with itself, shifted, stops at the first
-/// other byte.
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.first().is_none_or(|first| *first == 0 && bytes[1..] == bytes[..bytes.len() - 1])
-}
-
 #[async_trait]
 impl Export for FileExport {
     fn properties(&self) -> &Properties {
@@ -370,7 +374,11 @@ impl Export for FileExport {
     async fn read(&self, range: ByteRange) -> Result<Vec<Piece>, ExportError> {
         if range.len() > SMALL_READ_BYTES_MAX {
             let device = Arc::clone(&self.device);
-            return blocking(move || device.read_sparse(range)).await;
+            // Asked for the next hole, tmpfs looks at every page up to there, for each read anew.
+            return match device.in_memory {
+                true => blocking(move || Ok(without_zeroes(&device.read_large(range)?, range.start()))).await,
+                false => blocking(move || device.read_sparse(range)).await,
+            };
         }
         let bytes = match self.device.read_cached(range) {
             Some(bytes) => bytes,
@@ -441,7 +449,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::{Change, FileExport, FileOptions, is_zero};
+    use super::{Change, FileExport, FileOptions};
     use crate::export::{BlockSizes, ByteRange, Context, Export, Extent, Persist, Piece, Zeroing};
 
     const SIZE: u64 = 4 << 20;
@@ -466,16 +474,6 @@ mod tests {
             }
         }
         bytes
-    }
-
-    #[test]
-    fn zeroes_are_told_from_data() {
-        assert!(is_zero(&[]) && is_zero(&[0]) && is_zero(&[0; 4096]));
-        for at in [0, 1, 2047, 4095] {
-            let mut bytes = [0; 4096];
-            bytes[at] = 1;
-            assert!(!is_zero(&bytes), "byte {at}");
-        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 mod dirty;
 mod faulty;
 mod file;
+mod zeroes;
 
 use std::io;
 
