@@ -118,9 +118,22 @@ async fn flush(reach: &Reach, client: &AdminClient, args: &FlushArgs) -> Result<
         }
     };
     bar.finish_and_clear();
-    show(reach, &flushed?, |flushed| {
+    let flushed = match flushed {
+        Ok(flushed) => flushed,
+        Err(error) => return Err(reason(client, error).await),
+    };
+    show(reach, &flushed, |flushed| {
         format!("everything up to commit {} is {level:?}\n", flushed.lsn).to_lowercase()
     })
+}
+
+/// The error, and what the gateway says it waits for.
+async fn reason(client: &AdminClient, error: Error) -> Error {
+    let status = client.get::<Status>("/v1/status").await.ok();
+    match status.and_then(|status| status.dispersal.waiting_for) {
+        Some(reason) => Error::new(format!("{error}; it waits, because {reason}")),
+        None => error,
+    }
 }
 
 fn progress(before: &Status, level: Level) -> ProgressBar {
