@@ -4,7 +4,6 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to a terminal")]
 
-mod ci;
 mod conformance;
 mod demo;
 mod run;
@@ -16,8 +15,6 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci            everything CI checks: format, clippy, tidy, tests, benches once, demo and kill-loop
-                in their small forms
   tidy          dependency directions, licences, sources, banned calls
   demo [--small] [--data-dir D] [--keep] [--debug | --bin-dir B] [--seed N]
                 the whole path with the real aws cli: buckets, a tree of files, deals on chain,
@@ -47,7 +44,6 @@ fn main() -> ExitCode {
     let command = args.next().unwrap_or_else(|| "help".to_owned());
     let rest: Vec<String> = args.collect();
     let result = match command.as_str() {
-        "ci" => ci::ci(),
         "tidy" => tidy::tidy(),
         "demo" => demo::demo(&rest),
         "kill-loop" => demo::kill_loop(&rest),
