@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use gw_db::catalog::Engine;
 use gw_dispersal::DispersalConfig;
 use gw_miner_client::{HttpMiners, HttpMinersConfig, ReadKey};
+use gw_store::{Secret, UserSpec};
 use gw_tee::{RootKey, RootKeys};
-use gw_types::TerritoryName;
 use gw_types::ports::{Clock, Keys, Miners};
+use gw_types::{Authenticated, Frontend, TerritoryName};
 use zeroize::Zeroizing;
 
 use crate::admin::routes::DevControl;
@@ -23,7 +24,7 @@ use crate::datadir::DataDir;
 use crate::devnet::{DevNet, TERRITORY};
 use crate::error::{Context, Error, Result};
 use crate::ready::{Credentials, Ready, ReadyFile};
-use crate::run::{Listen, Serving, first_user, random_text, told_to_stop};
+use crate::run::{Listen, Serving, random_text, told_to_stop};
 
 /// Runs until told to stop.
 pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
@@ -121,6 +122,29 @@ async fn credentials(net: &DevNet, args: &DevArgs) -> Result<(String, Zeroizing<
     })
     .await?;
     Ok((access, secret))
+}
+
+/// The credentials of the first user: made where the store has no user of this name.
+async fn first_user(core: &Core, access_key: &str, secret: &str) -> Result<()> {
+    let doing = || "adding the first user".to_owned();
+    if core.store.credential(access_key).await.context(doing)?.is_some() {
+        return Ok(());
+    }
+    let admin = Authenticated::user("admin", Frontend::Admin);
+    let users = core.store.user_list(&admin).await.context(doing)?;
+    let name = if users.iter().any(|user| user.name == "root") {
+        format!("root-{access_key}")
+    } else {
+        "root".to_owned()
+    };
+    let spec = UserSpec {
+        name,
+        admin: true,
+        access_key: Some(access_key.to_owned()),
+        secret: Some(Secret::new(secret)),
+    };
+    core.store.user_add(&admin, spec).await.context(doing)?;
+    Ok(())
 }
 
 /// Port 0 means a free one, and the same one at the next start.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gw_s3::{NewBuckets, RunningS3, S3Config, S3Server};
-use gw_store::{Secret, UserSpec};
 use gw_types::{Authenticated, Frontend};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,6 +74,7 @@ impl Serving {
         format!("http://{}", self.s3.local_addr())
     }
     /// The S3 port.
+    #[cfg(feature = "dev-chain")]
     pub fn s3_addr(&self) -> SocketAddr {
         self.s3.local_addr()
     }
@@ -151,29 +151,6 @@ pub fn random_text(bytes: usize) -> Result<Zeroizing<String>> {
     let mut raw = Zeroizing::new(vec![0; bytes]);
     getrandom::fill(&mut raw).map_err(|error| Error::new(format!("no randomness: {error}")))?;
     Ok(Zeroizing::new(hex::encode(raw.as_slice())))
-}
-
-/// The credentials of the first user: made where the store has no user of this name.
-pub async fn first_user(core: &Core, access_key: &str, secret: &str) -> Result<()> {
-    let doing = || "adding the first user".to_owned();
-    if core.store.credential(access_key).await.context(doing)?.is_some() {
-        return Ok(());
-    }
-    let admin = Authenticated::user("admin", Frontend::Admin);
-    let users = core.store.user_list(&admin).await.context(doing)?;
-    let name = if users.iter().any(|user| user.name == "root") {
-        format!("root-{access_key}")
-    } else {
-        "root".to_owned()
-    };
-    let spec = UserSpec {
-        name,
-        admin: true,
-        access_key: Some(access_key.to_owned()),
-        secret: Some(Secret::new(secret)),
-    };
-    core.store.user_add(&admin, spec).await.context(doing)?;
-    Ok(())
 }
 
 /// Returns at SIGTERM or SIGINT.

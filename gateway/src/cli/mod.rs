@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gw_types::Level;
 
-pub use dev::{DevArgs, DevMiner, DevMinerAct, DevVerb};
+#[cfg(feature = "dev-chain")]
+pub use dev::DevMinerAct;
+pub use dev::{DevArgs, DevMiner, DevVerb};
 
 /// S3 over the CESS storage network, in one process.
 ///
