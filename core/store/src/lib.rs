@@ -28,6 +28,7 @@ mod store;
 mod sweep;
 mod user;
 
+pub use api::files;
 pub use api::{
     AccessKeyInfo, AclInfo, AclRequest, BUCKET_TAGS_MAX, BucketInfo, BucketListPage, BucketListRequest,
     BucketOptions, BucketRules, BucketSettings, BucketStatus, ByteRange, CannedAcl, Checksum,

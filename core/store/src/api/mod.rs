@@ -6,6 +6,7 @@ mod bucket;
 mod condition;
 mod customer;
 pub(crate) mod extras;
+pub mod files;
 mod lifecycle;
 mod list;
 mod lock;
