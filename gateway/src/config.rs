@@ -46,6 +46,17 @@ pub struct S3Section {
     pub new_buckets: NewBuckets,
     /// Signature Version 2: `refused`, or `presigned` for queries and forms. Default refused.
     pub sigv2: SigV2,
+    /// Serves over TLS, and over nothing else. Default none: plain HTTP.
+    pub tls: Option<TlsSection>,
+}
+
+/// `[s3.tls]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TlsSection {
+    /// PEM file with the certificate and those that lead to its authority, its own first.
+    pub cert: PathBuf,
+    /// PEM file with its private key.
+    pub key: PathBuf,
 }
 
 /// How open a new bucket is.
@@ -83,6 +94,7 @@ impl Default for S3Section {
             base_domains: Vec::new(),
             new_buckets: NewBuckets::default(),
             sigv2: SigV2::default(),
+            tls: None,
         }
     }
 }
@@ -181,7 +193,8 @@ fn default_data_dir() -> PathBuf {
 
 const KEYS: &[(&str, &[&str])] = &[
     ("", &["data_dir", "s3", "admin", "chain", "territory", "key", "store", "dispersal", "compaction"]),
-    ("s3", &["listen", "regions", "base_domains", "new_buckets", "sigv2"]),
+    ("s3", &["listen", "regions", "base_domains", "new_buckets", "sigv2", "tls"]),
+    ("s3.tls", &["cert", "key"]),
     ("admin", &["listen"]),
     ("chain", &["url", "account_file", "allow_insecure"]),
     ("territory", &["name", "reserve_bytes"]),
@@ -223,7 +236,11 @@ fn refuse_unknown(table: &toml::Table) -> Result<()> {
         let inner = if section.is_empty() {
             Some(table)
         } else {
-            table.get(*section).and_then(toml::Value::as_table)
+            let mut inner = Some(table);
+            for word in section.split('.') {
+                inner = inner.and_then(|table| table.get(word)).and_then(toml::Value::as_table);
+            }
+            inner
         };
         for key in inner.into_iter().flat_map(toml::Table::keys) {
             if !known.contains(&key.as_str()) {
@@ -272,6 +289,16 @@ mod tests {
         let store = Config::parse(&text).unwrap().store;
         assert_eq!((store.cache_bytes_max, store.disk_cache_bytes_max), (Some(1), Some(0)));
         assert_eq!(Config::parse(LEAST).unwrap().store.disk_cache_bytes_max, None);
+    }
+
+    #[test]
+    fn tls_names_both_files() {
+        let tls = |text: &str| Config::parse(&format!("{LEAST}[s3.tls]\n{text}")).map(|config| config.s3.tls);
+        let section = tls("cert = '/c.pem'\nkey = '/k.pem'\n").unwrap().unwrap();
+        assert_eq!((section.cert.to_str(), section.key.to_str()), (Some("/c.pem"), Some("/k.pem")));
+        assert!(tls("cert = '/c.pem'\n").is_err());
+        let error = tls("cert = '/c'\nky = '/k'\n").unwrap_err().to_string();
+        assert!(error.contains("s3.tls.ky; did you mean s3.tls.key?"), "{error}");
     }
 
     #[test]

@@ -160,6 +160,7 @@ async fn listen(net: &DevNet, args: &DevArgs) -> Listen {
         base_domains: Vec::new(),
         new_buckets: gw_s3::NewBuckets::default(),
         sigv2_presigned: false,
+        tls: None,
         fall_back: true,
     }
 }

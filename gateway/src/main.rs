@@ -2,6 +2,7 @@
 //! this one names the concrete adapters.
 
 mod admin;
+mod certificate;
 mod cli;
 mod clock;
 mod commands;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use gw_s3::{NewBuckets, RunningS3, S3Config, S3Server};
+use gw_s3::{NewBuckets, RunningS3, S3Config, S3Server, ServerTls};
 use gw_types::{Authenticated, Frontend};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::admin::routes::{DevControl, Gateway};
 use crate::admin::server::AdminServer;
+use crate::certificate::Certificate;
+use crate::config::TlsSection;
 use crate::core::Core;
 use crate::datadir::{DataDir, read_secret, write_secret};
 use crate::error::{Context, Error, Result};
@@ -32,6 +34,8 @@ pub struct Listen {
     pub new_buckets: NewBuckets,
     /// Whether queries and forms may be signed with Signature Version 2.
     pub sigv2_presigned: bool,
+    /// Files of certificate and key; `None`: plain HTTP.
+    pub tls: Option<TlsSection>,
     /// Where an address is taken: a free port instead of an error.
     pub fall_back: bool,
 }
@@ -42,6 +46,7 @@ pub struct Serving {
     s3: RunningS3,
     admin: AdminServer,
     lifecycle: JoinHandle<()>,
+    certificate: Option<Certificate>,
 }
 
 impl Serving {
@@ -54,7 +59,8 @@ impl Serving {
         dev: Option<Arc<dyn DevControl>>,
     ) -> Result<Self> {
         let core = Arc::new(core);
-        let s3 = bind_s3(&core, listen).await?;
+        let certificate = listen.tls.clone().map(Certificate::load).transpose()?;
+        let s3 = bind_s3(&core, listen, certificate.as_ref().map(Certificate::tls)).await?;
         let gateway = Gateway { core: Arc::clone(&core), s3: s3.metrics(), simulated, dev };
         let tcp = match listen.admin {
             Some(addr) => Some(bind(addr, listen.fall_back).await?),
@@ -66,12 +72,13 @@ impl Serving {
         let lifecycle = tokio::spawn(async move {
             store.lifecycle_keep(&Authenticated::user("lifecycle", Frontend::Admin), LIFECYCLE_EVERY).await;
         });
-        Ok(Self { core, s3, admin, lifecycle })
+        Ok(Self { core, s3, admin, lifecycle, certificate })
     }
 
-    /// `http://host:port` of S3.
+    /// `http://host:port` of S3, or `https://`.
     pub fn s3_url(&self) -> String {
-        format!("http://{}", self.s3.local_addr())
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.s3.local_addr())
     }
     /// The S3 port.
     #[cfg(feature = "dev-chain")]
@@ -104,13 +111,14 @@ impl Serving {
     }
 }
 
-async fn bind_s3(core: &Core, listen: &Listen) -> Result<RunningS3> {
+async fn bind_s3(core: &Core, listen: &Listen, tls: Option<ServerTls>) -> Result<RunningS3> {
     let config = |listen_on| S3Config {
         listen: listen_on,
         regions: listen.regions.clone(),
         base_domains: listen.base_domains.clone(),
         new_buckets: listen.new_buckets,
         sigv2_presigned: listen.sigv2_presigned,
+        tls: tls.clone(),
         ..S3Config::default()
     };
     let doing = || format!("serving S3 on {}", listen.s3);

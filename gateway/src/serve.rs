@@ -12,6 +12,7 @@ use gw_types::TerritoryName;
 use gw_types::ports::{Clock, Keys, Miners};
 use zeroize::Zeroizing;
 
+use crate::certificate::Certificate;
 use crate::cli::ServeArgs;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -26,6 +27,7 @@ use crate::run::{Listen, Serving, told_to_stop};
 pub async fn serve(args: &ServeArgs) -> Result<()> {
     let config = Config::read(&args.config)?;
     if args.check {
+        config.s3.tls.clone().map(Certificate::load).transpose()?;
         println!("{} is in order", args.config.display());
         return Ok(());
     }
@@ -67,6 +69,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         base_domains: config.s3.base_domains,
         new_buckets: config.s3.new_buckets.into(),
         sigv2_presigned: config.s3.sigv2 == crate::config::SigV2::Presigned,
+        tls: config.s3.tls,
         fall_back: false,
     };
     let serving = Serving::start(&dir, core, &listen, simulated, None).await?;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use gw_store::{Ownership, PublicBlock};
 
+use crate::tls::ServerTls;
+
 /// How the S3 frontend listens, what it calls itself and what it allows.
 #[derive(Clone, Debug)]
 pub struct S3Config {
@@ -21,6 +23,8 @@ pub struct S3Config {
     /// Whether presigned queries and form policies may be signed with Signature Version 2, which
     /// old clients make unasked. Headers so signed are always refused.
     pub sigv2_presigned: bool,
+    /// Certificate and key; `None`: plain HTTP.
+    pub tls: Option<ServerTls>,
     /// How open buckets are made.
     pub new_buckets: NewBuckets,
     /// The maxima.
@@ -53,6 +57,7 @@ impl Default for S3Config {
             regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
             base_domains: Vec::new(),
             sigv2_presigned: false,
+            tls: None,
             new_buckets: NewBuckets::default(),
             limits: Limits::default(),
         }
@@ -68,6 +73,8 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Headers of one request (431 above it).
     pub header_count_max: usize,
+    /// How long a client may take for its TLS handshake.
+    pub handshake_timeout: Duration,
     /// From the first byte of a request to the end of its head.
     pub head_timeout: Duration,
     /// How long a connection may stand without a request.
@@ -105,6 +112,7 @@ impl Default for Limits {
             connections_max: 1024,
             header_bytes_max: 16 << 10,
             header_count_max: 100,
+            handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             write_stall_timeout: Duration::from_secs(60),

@@ -76,7 +76,7 @@ impl Layer {
     pub(crate) async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
-        remote: SocketAddr,
+        (remote, secure): (SocketAddr, bool),
         activity: Arc<Activity>,
     ) -> Result<Answer, Infallible> {
         let busy = Busy::begin(&activity);
@@ -96,7 +96,7 @@ impl Layer {
             let response = self.cors.preflight(&parts).await;
             return Ok(self.finish(response, &names, trail, busy, head_only));
         }
-        parts.extensions.insert(Remote(remote.ip()));
+        parts.extensions.insert(Remote { addr: remote.ip(), secure });
         parts.extensions.insert(Arc::clone(&note));
         parts.extensions.insert(Arc::clone(&watch));
         // Only a page of another origin sends this, so others pay nothing.

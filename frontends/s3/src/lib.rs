@@ -1,6 +1,7 @@
 //! The S3 frontend: Amazon's API over the store, for every client that speaks it.
 //!
 //! ```text
+//! tls        certificates that may be replaced              ServerTls
 //! socket     time limits on bytes, TCP_NODELAY            PatientSocket
 //! hyper      HTTP/1.1 and HTTP/2
 //! layer      request id, access line, metrics, error documents
@@ -17,7 +18,7 @@
 //!
 //! What is left out for now answers plainly that it is (501, or AWS's error for a bucket that never
 //! had the setting): website hosting, notifications, logging, replication, SSE-KMS, transitions of
-//! storage classes, session tokens, and TLS, which needs a proxy in front.
+//! storage classes, and session tokens.
 //!
 //! s3s logs every S3 error at ERROR, a plain 404 too, and at DEBUG it prints what must not be in a
 //! log. Whoever sets up tracing adds [`LOG_DIRECTIVE`]; failures that are ours are logged by this
@@ -39,6 +40,7 @@ mod refusal;
 mod said;
 mod server;
 mod socket;
+mod tls;
 mod trail;
 mod verify;
 mod xml;
@@ -46,6 +48,7 @@ mod xml;
 pub use config::{Limits, NewBuckets, S3Config};
 pub use metrics::S3Metrics;
 pub use server::{RunningS3, S3Server};
+pub use tls::ServerTls;
 
 /// What a tracing filter must contain, whatever else it says.
 pub const LOG_DIRECTIVE: &str = "s3s=off";

@@ -13,14 +13,25 @@ use crate::percent;
 
 /// Where a request's connection comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Remote(pub(crate) IpAddr);
+pub(crate) struct Remote {
+    pub(crate) addr: IpAddr,
+    /// Whether it came over TLS.
+    pub(crate) secure: bool,
+}
+
+impl Remote {
+    /// How addresses of this connection begin.
+    pub(crate) fn scheme(self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
 
 /// The request as it was signed. It prints without its headers and query, which may hold a
 /// customer's key or a signature.
 pub(crate) struct Said {
     pub(crate) headers: HeaderMap,
     pub(crate) uri: Uri,
-    pub(crate) remote: Option<IpAddr>,
+    pub(crate) remote: Option<Remote>,
     pub(crate) now_seconds: i64,
 }
 
@@ -28,7 +39,7 @@ impl fmt::Debug for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Said")
             .field("path", &self.uri.path())
-            .field("remote", &self.remote)
+            .field("remote", &self.remote.map(|remote| remote.addr))
             .finish_non_exhaustive()
     }
 }
@@ -76,8 +87,8 @@ impl Circumstances for Said {
         }
         let signed_by_query = self.uri.query().is_some_and(|query| query.contains("X-Amz-Signature"));
         match key {
-            "aws:sourceip" => self.remote.map(|remote| remote.to_string()).into_iter().collect(),
-            "aws:securetransport" => vec!["false".to_owned()],
+            "aws:sourceip" => self.remote.map(|remote| remote.addr.to_string()).into_iter().collect(),
+            "aws:securetransport" => vec![self.remote.is_some_and(|remote| remote.secure).to_string()],
             "aws:referer" => self.header("referer"),
             "aws:useragent" => self.header("user-agent"),
             "aws:epochtime" | "aws:currenttime" => vec![self.now_seconds.to_string()],
@@ -102,7 +113,7 @@ mod tests {
     use gw_types::Circumstances as _;
     use http::HeaderMap;
 
-    use super::Said;
+    use super::{Remote, Said};
 
     #[test]
     fn keys_are_found_in_headers_query_and_connection() {
@@ -113,7 +124,7 @@ mod tests {
         let said = Said {
             headers,
             uri: "/b?prefix=a%2Fb&max-keys=7".parse().unwrap(),
-            remote: Some([127, 0, 0, 1].into()),
+            remote: Some(Remote { addr: [127, 0, 0, 1].into(), secure: true }),
             now_seconds: 5,
         };
         for (key, value) in [
@@ -124,6 +135,7 @@ mod tests {
             ("aws:referer", "http://x/"),
             ("aws:sourceip", "127.0.0.1"),
             ("aws:epochtime", "5"),
+            ("aws:securetransport", "true"),
         ] {
             assert_eq!(said.values(key), [value], "{key}");
         }

@@ -2,7 +2,8 @@
 //!
 //! Each connection is a task of its own, HTTP/1.1 or HTTP/2 as the client begins. TCP_NODELAY is set
 //! on each socket: without it a streamed answer waits 40 ms for the client's delayed ACK. At the
-//! limit of connections nobody is refused; the next client waits in the kernel's queue.
+//! limit of connections nobody is refused; the next client waits in the kernel's queue. A TLS
+//! handshake is part of the connection's own task: a slow one holds up nobody else, and not for long.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::config::StaticConfigProvider;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -60,6 +62,7 @@ impl S3Server {
             ));
         }
         let listener = TcpListener::bind(config.listen).await?;
+        let has_tls = config.tls.is_some();
         let local_addr = listener.local_addr()?;
         let metrics = Arc::new(S3Metrics::default());
         let store = store.into();
@@ -77,7 +80,7 @@ impl S3Server {
         });
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, layer, stopped));
-        tracing::info!(%local_addr, "S3 listens");
+        tracing::info!(%local_addr, tls = has_tls, "S3 listens");
         Ok(RunningS3 { local_addr, metrics, stop, accepting })
     }
 }
@@ -197,12 +200,31 @@ async fn serve(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let Some(tls) = layer.config.tls.clone() else {
+        return talk((socket, remote, false), layer, builder, watcher).await;
+    };
+    let handshake = tls.acceptor().accept(socket);
+    match tokio::time::timeout(layer.config.limits.handshake_timeout, handshake).await {
+        Ok(Ok(session)) => talk((session, remote, true), layer, builder, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%remote, %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(%remote, "a TLS handshake took too long"),
+    }
+}
+
+/// HTTP on a connection, to its end.
+async fn talk<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    (socket, remote, secure): (S, SocketAddr, bool),
+    layer: Arc<Layer>,
+    builder: &auto::Builder<TokioExecutor>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
     let limits = &layer.config.limits;
     let patience =
         Patience { head: limits.head_timeout, idle: limits.idle_timeout, stall: limits.write_stall_timeout };
     let activity = Arc::new(Activity::default());
     let socket = TokioIo::new(PatientSocket::new(socket, Arc::clone(&activity), patience));
-    let service = service_fn(move |request| Arc::clone(&layer).serve(request, remote, Arc::clone(&activity)));
+    let service =
+        service_fn(move |request| Arc::clone(&layer).serve(request, (remote, secure), Arc::clone(&activity)));
     let connection = builder.serve_connection(socket, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
         // Clients drop connections early, and time limits end them; neither is news.

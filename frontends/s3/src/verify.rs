@@ -141,7 +141,7 @@ impl Gate {
         let said = Arc::new(Said {
             headers: headers.clone(),
             uri: uri.clone(),
-            remote: extensions.get::<Remote>().map(|Remote(remote)| *remote),
+            remote: extensions.get::<Remote>().copied(),
             now_seconds: self.store.now().unix_seconds(),
         });
         if let Some(who) = extensions.remove::<Authenticated>() {

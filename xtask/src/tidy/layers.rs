@@ -36,7 +36,7 @@ const HOME: &[(&str, &[&str])] = &[
     ("s3s", &["gw-s3"]),
     ("fuser", &["gw-fuse"]),
     ("nbd", &["gw-nbd"]),
-    ("tokio-rustls", &["gw-nbd"]),
+    ("tokio-rustls", &["gw-nbd", "gw-s3"]),
     ("rustls-webpki", &["gw-nbd"]),
     ("subxt", &["gw-chain"]),
     ("subxt-rpcs", &["gw-chain", "gw-devchain", "gateway"]),

@@ -109,7 +109,8 @@ impl Forms {
         if answer.status() != StatusCode::OK {
             return Ok(answer);
         }
-        Ok(answer_as.answer(answer, text(header::HOST), (&bucket, &key)))
+        let scheme = parts.extensions.get::<Remote>().map_or("http", |remote| remote.scheme());
+        Ok(answer_as.answer(answer, (scheme, text(header::HOST)), (&bucket, &key)))
     }
 
     /// Who signed the form's policy, and how long the file may be by it.
@@ -276,7 +277,7 @@ fn inside(
     let said = Arc::new(Said {
         headers: headers.clone(),
         uri: uri.clone(),
-        remote: parts.extensions.get::<Remote>().map(|Remote(remote)| *remote),
+        remote: parts.extensions.get::<Remote>().copied(),
         now_seconds,
     });
     headers.remove(header::EXPIRES);
@@ -331,10 +332,15 @@ impl AnswerAs {
         Self { status, redirect: redirect.filter(|url| url.parse::<Uri>().is_ok()).map(str::to_owned) }
     }
 
-    fn answer(self, put: Response<Body>, host: &str, (bucket, key): (&str, &str)) -> Response<Body> {
+    fn answer(
+        self,
+        put: Response<Body>,
+        (scheme, host): (&str, &str),
+        (bucket, key): (&str, &str),
+    ) -> Response<Body> {
         let tag =
             put.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
-        let location = format!("http://{host}/{bucket}/{}", percent::encode(key));
+        let location = format!("{scheme}://{host}/{bucket}/{}", percent::encode(key));
         let mut answer = Response::new(Body::empty());
         *answer.headers_mut() = put.headers().clone();
         answer.headers_mut().remove(header::CONTENT_LENGTH);

@@ -22,6 +22,7 @@ use super::write::{Writer, declared_length, find, new_version, pump, source_of};
 use crate::dates::to_s3;
 use crate::digest::{self, Promise};
 use crate::errors::from_store;
+use crate::said::Remote;
 
 fn upload_id(text: &str) -> S3Result<UploadId> {
     UploadId::parse(text).map_err(from_store)
@@ -243,8 +244,9 @@ impl Operations {
             .await
             .map_err(from_store)?;
         let host = ask.text("host")?.unwrap_or_default();
+        let scheme = extensions.get::<Remote>().map_or("http", |remote| remote.scheme());
         let mut output = dto::CompleteMultipartUploadOutput {
-            location: Some(format!("http://{host}{}", uri.path())),
+            location: Some(format!("{scheme}://{host}{}", uri.path())),
             bucket: Some(bucket.to_string()),
             key: Some(key.to_string()),
             e_tag: Some(etag(&outcome.etag)),

@@ -30,15 +30,20 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut S3Config)) -> Self {
+        let gateway = Self::start_bare(change).await;
+        let made = gateway.wire("PUT", &format!("/{BUCKET}")).send().await;
+        assert_eq!(made.status, 200, "{made:?}");
+        gateway
+    }
+
+    /// Without the bucket.
+    pub(crate) async fn start_bare(change: impl FnOnce(&mut S3Config)) -> Self {
         let mut config = S3Config { listen: "127.0.0.1:0".parse().unwrap(), ..S3Config::default() };
         change(&mut config);
         let store = backing::store(&[("ann", ACCESS_KEY, SECRET), ("bob", "AKIABOB", "bobs-secret")]).await;
         let running = S3Server::bind(config, Arc::clone(&store)).await.unwrap();
         let addr = running.local_addr();
-        let gateway = Self { running, addr, store };
-        let made = gateway.wire("PUT", &format!("/{BUCKET}")).send().await;
-        assert_eq!(made.status, 200, "{made:?}");
-        gateway
+        Self { running, addr, store }
     }
 
     /// aws-sdk-s3 as ann.

@@ -16,4 +16,5 @@ mod multipart;
 mod objects;
 mod rules;
 mod server;
+mod tls;
 mod wire;
