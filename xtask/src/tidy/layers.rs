@@ -16,6 +16,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("gw-data", &["gw-types", "gw-codec", "gw-db"]),
     ("gw-dispersal", &["gw-types", "gw-codec", "gw-db", "gw-data"]),
     ("gw-store", &["gw-types", "gw-db", "gw-data"]),
+    // The trait that it implements stands in the store's face.
+    ("gw-memory-files", &["gw-types", "gw-store"]),
     ("gw-tee", &["gw-types", "gw-codec"]),
     ("gw-chain", &["gw-types"]),
     ("gw-devchain", &["gw-types"]),
