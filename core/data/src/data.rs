@@ -21,7 +21,7 @@ use crate::read::{BodyReader, FrameCache, Penalties, ReadStats};
 use crate::rows::{self, Counter, LaneClass, SegmentRow, SegmentState};
 use crate::segments::{LaneKey, Lanes, Reservation, Staging};
 use crate::write::{BodySpec, BodyWriter};
-use crate::{DataError, DataMap};
+use crate::{DataError, DataMap, tender};
 
 /// The stream of records that stay at home: marks on segments, which change no name and no byte of a
 /// user and are found again from the chain.
@@ -111,7 +111,9 @@ impl Data {
             ports,
             config,
         };
-        Ok(Arc::new(Self { shared: Arc::new(shared) }))
+        let shared = Arc::new(shared);
+        tokio::spawn(tender::run(Arc::downgrade(&shared), shared.ports.db.subscribe_staged()));
+        Ok(Arc::new(Self { shared }))
     }
 
     /// Begins a body. Reserves staging for `len_hint` plain bytes; a longer body grows its

@@ -31,6 +31,7 @@ mod map;
 mod read;
 pub mod rows;
 mod segments;
+mod tender;
 mod trim;
 mod upkeep;
 mod write;
@@ -42,8 +43,11 @@ pub use disk_cache::DISK_CACHE_FOLDER;
 pub use error::DataError;
 pub use keyring::BodyKey;
 pub use locate::Located;
-pub use map::{DataMap, ENTRIES_INLINE_MAX, ExtentRef, MAP_ENTRIES_MAX, MapBody, MapEntry, Piece};
-pub use read::{BodyReader, Run, SealedRun, Span, plan};
+pub use map::{
+    BASE_PIECES_MAX, DataMap, ENTRIES_INLINE_MAX, ExtentRef, LAYERS_DEPTH_MAX, LEAF_BYTES, LEAF_ENTRIES_MAX,
+    MAP_ENTRIES_MAX, MapBody, MapEntry, MapRun, Piece,
+};
+pub use read::{BodyPiece, BodyReader, Run, SealedRun, Span, plan};
 pub use rows::{LaneClass, SegmentState};
 pub use segments::{RoomMark, SegmentFiles};
 pub use write::{BodyWriter, INLINE_MAX, StagedBody};

@@ -191,7 +191,12 @@ impl Work<'_, '_> {
                 map.release(self.txn)?;
             }
         } else {
-            self.put_row(key::doomed(inode), &rows::DoomedRow(maps));
+            // A file that is published again and again may leave several while one reader reads.
+            let row = key::doomed(inode);
+            let mut left: rows::DoomedRow =
+                rows::load(&*self.txn, "doomed", &row)?.unwrap_or_else(|| rows::DoomedRow(Vec::new()));
+            left.0.extend(maps);
+            self.put_row(row, &left);
         }
         Ok(())
     }

@@ -70,6 +70,8 @@ pub enum StoreErrorKind {
     MalformedPolicy,
     /// The bucket has no object lock (400 InvalidRequest).
     NoObjectLock,
+    /// The object is a volume that somebody has attached (409 OperationAborted; EBUSY).
+    Leased,
     /// A retention or legal hold that stands does not allow this (403 AccessDenied).
     Locked,
     /// A tag set that cannot be (400 InvalidTag).
@@ -297,6 +299,7 @@ fn sentence(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::MalformedPolicy => "the policy cannot be understood",
         StoreErrorKind::NoObjectLock => "Bucket is missing Object Lock Configuration",
         StoreErrorKind::Locked => "Access Denied because object protected by object lock.",
+        StoreErrorKind::Leased => "the object is attached as a volume; detach it first",
         StoreErrorKind::InvalidTag => "the tag set is not valid",
         StoreErrorKind::CustomerKeyNeeded => {
             "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to \

@@ -15,6 +15,8 @@ mod core;
 mod digest;
 mod durability;
 mod error;
+#[allow(dead_code, unused_imports, reason = "mounts and volumes are being built on it")]
+mod file;
 mod history;
 mod lifecycle;
 mod list;

@@ -294,7 +294,8 @@ impl Core {
                 Ok(done.value)
             }
             Err(error) => match error.kind() {
-                StoreErrorKind::Locked
+                StoreErrorKind::Leased
+                | StoreErrorKind::Locked
                 | StoreErrorKind::NoSuchKey
                 | StoreErrorKind::NoSuchVersion
                 | StoreErrorKind::NoSuchBucket

@@ -104,6 +104,7 @@ impl Store {
     pub async fn open(ports: StorePorts, config: StoreConfig) -> StoreResult<Self> {
         let core = Arc::new(Core::new(ports, config));
         core.sweep_all()?;
+        core.publish_left()?;
         Ok(Self { core })
     }
     /// Syncs and closes the database below. Nothing acknowledged is lost without it.

@@ -54,6 +54,7 @@ fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
         Kind::NoObjectLock | Kind::CustomerKeyNeeded | Kind::WrongCustomerKey => {
             ("InvalidRequest", StatusCode::BAD_REQUEST)
         }
+        Kind::Leased => ("OperationAborted", StatusCode::CONFLICT),
         Kind::Locked => ("AccessDenied", StatusCode::FORBIDDEN),
         Kind::InvalidTag => ("InvalidTag", StatusCode::BAD_REQUEST),
         Kind::QuotaExceeded => ("QuotaExceeded", StatusCode::FORBIDDEN),

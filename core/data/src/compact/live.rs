@@ -86,7 +86,8 @@ impl<'a> Walk<'a> {
         holder: &dyn MapRows,
         is_pressed: impl Fn() -> bool,
     ) -> Result<(), DataError> {
-        let tables: BTreeSet<u8> = holder.tables().iter().copied().chain([rows::MAP_TABLE]).collect();
+        let tables: BTreeSet<u8> =
+            holder.tables().iter().copied().chain([rows::MAP_TABLE, rows::LEAF_TABLE]).collect();
         for table in tables {
             let mut from = vec![table];
             loop {
@@ -110,6 +111,10 @@ impl<'a> Walk<'a> {
         if key.first() == Some(&rows::MAP_TABLE) {
             let row: MapRow = rows::decode(key, value)?;
             row.entries.iter().for_each(|entry| self.entry(entry));
+            return Ok(());
+        }
+        if key.first() == Some(&rows::LEAF_TABLE) {
+            rows::decode_leaf(key, value)?.iter().for_each(|entry| self.entry(entry));
             return Ok(());
         }
         for map in holder.maps(key, value)? {

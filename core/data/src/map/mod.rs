@@ -10,6 +10,8 @@
 //!   entry   bytes [skip, skip + len) of the plain bytes of one extent
 //! ```
 //!
+//! A third kind of map changes in place: a piece of a *layer* (see [`layer`]), for files and volumes.
+//!
 //! Entries name places (segment, offset) for ever and are never changed. References are counted in the
 //! commit that makes or drops them: [`DataMap::share`], [`DataMap::concat`] and [`DataMap::release`]
 //! take the transaction. A map whose row is deleted without `release` leaks its bytes; one that is
@@ -20,16 +22,22 @@
 //! exact for bytes with one reference, more than the truth for shared ones, and zero exactly when
 //! nobody refers to the segment. A piece that shows a part of its map keeps all of it.
 
+mod edit;
+mod layer;
 mod refs;
 mod slice;
+mod tend;
 
 use gw_codec::frame::frames_for;
 use gw_types::ports::WrappedDataKey;
 use gw_types::{ExtentId, KeyId, MapId, SegmentSeq};
 use serde::{Deserialize, Serialize};
 
+pub use edit::{BASE_PIECES_MAX, LAYERS_DEPTH_MAX, LEAF_ENTRIES_MAX};
+pub use layer::{LEAF_BYTES, MapRun};
 pub(crate) use refs::install;
 pub(crate) use slice::slice_entries;
+pub(crate) use tend::tend;
 
 /// Entries that stand in a [`DataMap`] itself; with more they get rows of their own.
 pub const ENTRIES_INLINE_MAX: usize = 32;
@@ -82,7 +90,7 @@ impl MapEntry {
     }
 }
 
-/// A slice of a map row.
+/// A slice of a map row, or of a layer (odd ids), or a hole (0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// Bytes of it.

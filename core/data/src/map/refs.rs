@@ -7,47 +7,108 @@ use gw_db::{DbError, Read, Txn};
 use gw_types::ports::WrappedDataKey;
 use gw_types::{KeyId, MapId, SegmentSeq};
 
-use super::slice::{slice_body, slice_entries};
+use super::layer::{HOLE, is_layer, layer_row, map_row};
+use super::slice::slice_body;
 use super::{DataMap, ENTRIES_INLINE_MAX, MAP_ENTRIES_MAX, MapBody, MapEntry, Piece};
 use crate::rows::{self, MapRow, inconsistent};
 
-/// Changes of live bytes, gathered so that each segment's row is written once.
+/// Changes of live bytes, gathered so that each segment's row is written once, and not at all where what
+/// is dropped is referred to again.
 #[derive(Default)]
-struct Accounts {
-    more: BTreeMap<SegmentSeq, u64>,
-    less: BTreeMap<SegmentSeq, u64>,
+pub(super) struct Accounts {
+    change: BTreeMap<SegmentSeq, i128>,
 }
 
 impl Accounts {
-    fn refer(&mut self, entries: &[MapEntry]) {
+    pub(super) fn refer(&mut self, entries: &[MapEntry]) {
+        self.count(entries, 1);
+    }
+    pub(super) fn drop(&mut self, entries: &[MapEntry]) {
+        self.count(entries, -1);
+    }
+    fn count(&mut self, entries: &[MapEntry], sign: i128) {
         for entry in entries {
             if let Some(at) = &entry.at {
-                *self.more.entry(at.segment).or_default() += entry.live_bytes();
+                *self.change.entry(at.segment).or_default() += sign * i128::from(entry.live_bytes());
             }
         }
     }
-    fn drop(&mut self, entries: &[MapEntry]) {
-        for entry in entries {
-            if let Some(at) = &entry.at {
-                *self.less.entry(at.segment).or_default() += entry.live_bytes();
-            }
-        }
-    }
-    fn write(self, txn: &mut Txn<'_>) -> Result<(), DbError> {
-        let segments: std::collections::BTreeSet<_> =
-            self.more.keys().chain(self.less.keys()).copied().collect();
-        for seq in segments {
+    pub(super) fn write(self, txn: &mut Txn<'_>) -> Result<(), DbError> {
+        for (seq, change) in self.change {
             let mut row = rows::segment(txn, seq)?
                 .ok_or_else(|| inconsistent(format!("a map names segment {seq}, which has no row")))?;
-            let more = self.more.get(&seq).copied().unwrap_or_default();
-            let less = self.less.get(&seq).copied().unwrap_or_default();
-            row.live_bytes = (row.live_bytes + more)
-                .checked_sub(less)
-                .ok_or_else(|| inconsistent(format!("segment {seq} would have fewer than no live bytes")))?;
+            if change == 0 {
+                continue;
+            }
+            row.live_bytes = u64::try_from(i128::from(row.live_bytes) + change)
+                .map_err(|_| inconsistent(format!("segment {seq} would have fewer than no live bytes")))?;
             rows::put_segment(txn, seq, &row)?;
         }
         Ok(())
     }
+}
+
+/// Adds references to a map or a layer.
+pub(super) fn add_refs(txn: &mut Txn<'_>, id: MapId, count: u64) -> Result<(), DbError> {
+    if id == HOLE || count == 0 {
+        return Ok(());
+    }
+    if is_layer(id) {
+        let mut row = layer_row(txn, id)?;
+        row.refs += count;
+        rows::put_layer(txn, id, &row);
+    } else {
+        let mut row = map_row(txn, id)?;
+        row.refs += count;
+        rows::put_map(txn, id, &row);
+    }
+    Ok(())
+}
+
+/// Drops references. Rows of entries go with their last; layers are left for [`super::tend`], as are
+/// those that only one other layer may need now.
+pub(super) fn drop_refs(
+    txn: &mut Txn<'_>,
+    accounts: &mut Accounts,
+    id: MapId,
+    count: u64,
+) -> Result<(), DbError> {
+    if id == HOLE || count == 0 {
+        return Ok(());
+    }
+    let fewer =
+        |refs: u64| refs.checked_sub(count).ok_or_else(|| inconsistent(format!("map {id} has no reference")));
+    if is_layer(id) {
+        let mut row = layer_row(txn, id)?;
+        row.refs = fewer(row.refs)?;
+        rows::put_layer(txn, id, &row);
+        if row.refs == 0 || rows::children(txn, id, 2)?.len() == 1 {
+            rows::put_task(txn, id);
+        }
+        return Ok(());
+    }
+    let mut row = map_row(txn, id)?;
+    row.refs = fewer(row.refs)?;
+    if row.refs == 0 {
+        accounts.drop(&row.entries);
+        rows::delete_map(txn, id);
+    } else {
+        rows::put_map(txn, id, &row);
+    }
+    Ok(())
+}
+
+/// Drops what a body refers to.
+pub(super) fn drop_body(txn: &mut Txn<'_>, accounts: &mut Accounts, body: &MapBody) -> Result<(), DbError> {
+    match body {
+        MapBody::Entries(entries) => accounts.drop(entries),
+        MapBody::Pieces(pieces) => {
+            for piece in pieces {
+                drop_refs(txn, accounts, piece.map, 1)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes the map of freshly committed entries, whose live bytes their segments already count.
@@ -68,7 +129,11 @@ pub(crate) fn install(
 }
 
 /// Puts entries into rows of their own, each with one reference, and appends the pieces.
-fn put_rows(txn: &mut Txn<'_>, entries: &[MapEntry], pieces: &mut Vec<Piece>) -> Result<(), DbError> {
+pub(super) fn put_rows(
+    txn: &mut Txn<'_>,
+    entries: &[MapEntry],
+    pieces: &mut Vec<Piece>,
+) -> Result<(), DbError> {
     for entries in entries.chunks(MAP_ENTRIES_MAX) {
         let map = rows::next_map_id(txn)?;
         let len = entries.iter().map(|entry| u64::from(entry.len)).sum();
@@ -76,10 +141,6 @@ fn put_rows(txn: &mut Txn<'_>, entries: &[MapEntry], pieces: &mut Vec<Piece>) ->
         pieces.push(Piece { len, map, skip: 0 });
     }
     Ok(())
-}
-
-fn map_row(read: &(impl Read + ?Sized), id: MapId) -> Result<MapRow, DbError> {
-    rows::map(read, id)?.ok_or_else(|| inconsistent(format!("map {id} is referred to and has no row")))
 }
 
 impl DataMap {
@@ -101,9 +162,7 @@ impl DataMap {
             }
             MapBody::Pieces(pieces) => {
                 for piece in pieces {
-                    let mut row = map_row(txn, piece.map)?;
-                    row.refs += 1;
-                    rows::put_map(txn, piece.map, &row);
+                    add_refs(txn, piece.map, 1)?;
                 }
             }
         }
@@ -114,24 +173,7 @@ impl DataMap {
     /// are dead from this commit on.
     pub fn release(&self, txn: &mut Txn<'_>) -> Result<(), DbError> {
         let mut accounts = Accounts::default();
-        match &self.body {
-            MapBody::Entries(entries) => accounts.drop(entries),
-            MapBody::Pieces(pieces) => {
-                for piece in pieces {
-                    let mut row = map_row(txn, piece.map)?;
-                    row.refs = row
-                        .refs
-                        .checked_sub(1)
-                        .ok_or_else(|| inconsistent(format!("map {} has no reference", piece.map)))?;
-                    if row.refs == 0 {
-                        accounts.drop(&row.entries);
-                        rows::delete_map(txn, piece.map);
-                    } else {
-                        rows::put_map(txn, piece.map, &row);
-                    }
-                }
-            }
-        }
+        drop_body(txn, &mut accounts, &self.body)?;
         accounts.write(txn)
     }
 
@@ -181,13 +223,5 @@ impl DataMap {
     /// The body of a range, unresolved.
     pub(crate) fn slice(&self, range: Range<u64>) -> MapBody {
         slice_body(&self.body, range)
-    }
-}
-
-impl Piece {
-    /// The entries that the piece shows.
-    pub(crate) fn entries(&self, read: &(impl Read + ?Sized)) -> Result<Vec<MapEntry>, DbError> {
-        let row = map_row(read, self.map)?;
-        Ok(slice_entries(&row.entries, self.skip..self.skip + self.len))
     }
 }

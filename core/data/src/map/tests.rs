@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gw_db::{Db, DbConfig, DbError, DbPorts, NoInlines};
 use gw_sim::{MemDisk, SimClock};
-use gw_types::{ExtentId, KeyId, SegmentSeq, StreamId, Timestamp};
+use gw_types::{ExtentId, KeyId, MapId, SegmentSeq, StreamId, Timestamp};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
 use super::{DataMap, ExtentRef, MapBody, MapEntry, install};
@@ -23,6 +23,16 @@ enum Act {
     /// Joins some bodies into one.
     Concat(usize, usize),
     Release(usize),
+    /// Writes extents of these lengths into a body, at a share of its length and a bit.
+    Overwrite(usize, u16, Vec<u32>),
+    /// Makes a part of a body a hole.
+    Punch(usize, u16, u16),
+    /// Gives a body another length.
+    Resize(usize, u64),
+    /// Puts a part of one body into another by reference.
+    Reflink(usize, usize, u16),
+    /// Some steps of what is left to be done on layers.
+    Tend(usize),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -33,7 +43,26 @@ fn act() -> impl Strategy<Value = Act> {
         (any::<usize>(), 1usize..5).prop_map(|(from, count)| Act::Concat(from, count)),
         any::<usize>().prop_map(Act::Release),
         Just(Act::Release(0)),
+        (any::<usize>(), any::<u16>(), prop::collection::vec(1u32..90, 1..30))
+            .prop_map(|(which, at, lens)| Act::Overwrite(which, at, lens)),
+        (any::<usize>(), any::<u16>(), prop::collection::vec(1u32..40, 1..3))
+            .prop_map(|(which, at, lens)| Act::Overwrite(which, at, lens)),
+        (any::<usize>(), any::<u16>(), any::<u16>())
+            .prop_map(|(which, from, len)| Act::Punch(which, from, len)),
+        (any::<usize>(), 0u64..6000).prop_map(|(which, len)| Act::Resize(which, len)),
+        (any::<usize>(), any::<usize>(), any::<u16>()).prop_map(|(a, b, at)| Act::Reflink(a, b, at)),
+        (1usize..6).prop_map(Act::Tend),
+        Just(Act::Tend(40)),
     ]
+}
+
+const STREAM: StreamId = StreamId(0);
+/// A byte of a hole in the model.
+const HOLE: (u64, u32) = (0, 0);
+
+fn overwrite_model(bytes: &mut Vec<(u64, u32)>, at: usize, new: &[(u64, u32)]) {
+    bytes.resize(bytes.len().max(at + new.len()), HOLE);
+    bytes[at..at + new.len()].copy_from_slice(new);
 }
 
 struct World {
@@ -69,7 +98,82 @@ impl World {
             Act::Share(which, from, len) => self.share(which, from, len),
             Act::Concat(from, count) => self.concat(from, count),
             Act::Release(which) => self.release(which),
+            Act::Overwrite(which, at, lens) => self.overwrite(which, at, &lens),
+            Act::Punch(which, from, len) => self.punch(which, from, len),
+            Act::Resize(which, len) => self.resize(which, len),
+            Act::Reflink(from, to, at) => self.reflink(from, to, at),
+            Act::Tend(steps) => drop(self.tend(steps)),
         }
+    }
+
+    /// Changes a body and its model.
+    fn change(
+        &mut self,
+        which: usize,
+        act: impl FnOnce(&mut gw_db::Txn<'_>, &mut DataMap) -> Result<(), DbError>,
+        model: impl FnOnce(&mut Vec<(u64, u32)>),
+    ) {
+        let (map, bytes) = &mut self.bodies[which];
+        let mut changed = map.clone();
+        self.db.transact(|txn| act(txn, &mut changed)).unwrap();
+        *map = changed;
+        model(bytes);
+    }
+
+    fn overwrite(&mut self, which: usize, at: u16, lens: &[u32]) {
+        if self.bodies.is_empty() {
+            return;
+        }
+        let which = which % self.bodies.len();
+        self.write(lens);
+        let (new, written) = self.bodies.pop().unwrap();
+        let at = (self.bodies[which].1.len() as u64 + 100) * u64::from(at) / 65_535;
+        let write = |txn: &mut gw_db::Txn<'_>, map: &mut DataMap| map.overwrite(txn, STREAM, at, new);
+        self.change(which, write, |bytes| overwrite_model(bytes, at as usize, &written));
+    }
+
+    fn punch(&mut self, which: usize, from: u16, len: u16) {
+        if self.bodies.is_empty() {
+            return;
+        }
+        let which = which % self.bodies.len();
+        let all = self.bodies[which].1.len() as u64;
+        let start = all * u64::from(from) / 65_535;
+        let end = start + (all - start) * u64::from(len) / 65_535;
+        let punch = |txn: &mut gw_db::Txn<'_>, map: &mut DataMap| map.punch(txn, STREAM, start..end);
+        self.change(which, punch, |bytes| bytes[start as usize..end as usize].fill(HOLE));
+    }
+
+    fn resize(&mut self, which: usize, len: u64) {
+        if self.bodies.is_empty() {
+            return;
+        }
+        let which = which % self.bodies.len();
+        self.change(which, |txn, map| map.resize(txn, STREAM, len), |bytes| bytes.resize(len as usize, HOLE));
+    }
+
+    fn reflink(&mut self, from: usize, to: usize, at: u16) {
+        if self.bodies.is_empty() {
+            return;
+        }
+        let (from, to) = (from % self.bodies.len(), to % self.bodies.len());
+        let (map, bytes) = self.bodies[from].clone();
+        let len = (bytes.len() as u64).min(1500);
+        let at = self.bodies[to].1.len() as u64 * u64::from(at) / 65_535;
+        let link = |txn: &mut gw_db::Txn<'_>, target: &mut DataMap| {
+            let shared = map.share(txn, 0..len)?;
+            target.overwrite(txn, STREAM, at, shared)
+        };
+        self.change(to, link, |target| overwrite_model(target, at as usize, &bytes[..len as usize]));
+    }
+
+    /// Up to so many steps; whether nothing is left.
+    fn tend(&mut self, steps: usize) -> bool {
+        for _ in 0..steps {
+            let Some(id) = rows::next_task(&self.db.snapshot(), MapId(0)).unwrap() else { return true };
+            self.db.transact(|txn| super::tend(txn, id)).unwrap();
+        }
+        false
     }
 
     fn write(&mut self, lens: &[u32]) {
@@ -143,12 +247,24 @@ impl World {
             let entries = map.entries(&snapshot, 0..map.len).unwrap();
             let mut shown = Vec::new();
             for entry in entries {
-                let at = entry.at.unwrap();
+                let Some(at) = entry.at else {
+                    shown.extend((0..entry.len).map(|_| HOLE));
+                    continue;
+                };
                 named[at.segment.0 as usize] = true;
                 assert_eq!(map.key(at.key), Some(&WrappedDataKey(vec![1])));
                 shown
                     .extend((at.skip..at.skip + entry.len).map(|byte| (at.extent.get() & 0xFFFF_FFFF, byte)));
             }
+            let mut model_runs: Vec<super::MapRun> = Vec::new();
+            for byte in model {
+                let is_data = *byte != HOLE;
+                match model_runs.last_mut() {
+                    Some(last) if last.is_data == is_data => last.len += 1,
+                    _ => model_runs.push(super::MapRun { len: 1, is_data }),
+                }
+            }
+            assert_eq!(map.runs(&snapshot, 0..map.len, usize::MAX).unwrap(), model_runs);
             assert!(shown == *model, "a map shows other bytes than the model");
         }
         for (live, named) in self.live().iter().zip(named) {
@@ -158,9 +274,9 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn maps_show_what_was_written_however_they_are_copied_cut_and_joined(acts in prop::collection::vec(act(), 1..40)) {
+    fn maps_show_what_was_written_however_they_are_copied_cut_and_joined(acts in prop::collection::vec(act(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new().await;
@@ -171,9 +287,12 @@ proptest! {
             while !world.bodies.is_empty() {
                 world.release(0);
             }
+            while !world.tend(100) {}
             assert_eq!(world.live(), vec![0; SEGMENTS as usize], "nothing refers to anything any more");
-            let maps = world.db.snapshot().scan(&[rows::MAP_TABLE], &[rows::MAP_TABLE + 1], false, 10).unwrap();
-            assert!(maps.is_empty(), "no map is left behind");
+            for table in [rows::MAP_TABLE, rows::LAYER_TABLE, rows::LEAF_TABLE, rows::BASE_TABLE, rows::LINK_TABLE] {
+                let left = world.db.snapshot().scan(&[table], &[table + 1], false, 10).unwrap();
+                assert!(left.is_empty(), "nothing is left behind in table {table:x}");
+            }
         });
     }
 }
@@ -210,4 +329,47 @@ fn a_part_of_an_extent_keeps_just_the_frames_it_needs() {
     let beyond = MapEntry { len: 2, at: Some(ExtentRef { skip: 199_999, ..at }) };
     assert_eq!((beyond.live_bytes(), beyond.sealed_range()), (0, None));
     assert_eq!(MapEntry { len: 9, at: None }.live_bytes(), 0);
+}
+
+/// A file that is written, published and written again, as a mount does: the chain of layers does not
+/// grow with the number of times.
+#[tokio::test]
+async fn what_nobody_looks_at_any_more_leaves_the_chain() {
+    let mut world = World::new().await;
+    world.write(&[50; 60]);
+    for round in 0..40 {
+        let shared = world.bodies[0].clone();
+        let published = world.db.transact(|txn| shared.0.share(txn, 0..shared.0.len)).unwrap().value;
+        world.bodies.push((published, shared.1));
+        world.overwrite(0, round * 1000, &[3, 5]);
+        if world.bodies.len() > 2 {
+            world.release(1);
+        }
+        while !world.tend(10) {}
+        world.check();
+    }
+    let layers =
+        world.db.snapshot().scan(&[rows::LAYER_TABLE], &[rows::LAYER_TABLE + 1], false, 100).unwrap();
+    assert!(layers.len() <= 3, "{} layers for a file that is written and published", layers.len());
+}
+
+/// The trim of everything lets go of nothing at once, and of all in the end.
+#[tokio::test]
+async fn a_whole_volume_is_trimmed_in_one_short_commit() {
+    let mut world = World::new().await;
+    world.write(&[1]);
+    world.resize(0, 1 << 20);
+    for at in 0..200 {
+        world.overwrite(0, at * 300, &[7]);
+    }
+    let len = world.bodies[0].1.len();
+    let before = world.db.appended();
+    world.punch(0, 0, 65_535);
+    assert_eq!(world.db.appended(), before.next());
+    assert_eq!(world.bodies[0].1, vec![HOLE; len]);
+    world.check();
+    assert!(world.live().iter().sum::<u64>() > 0);
+    while !world.tend(10) {}
+    assert_eq!(world.live(), vec![0; SEGMENTS as usize]);
+    world.check();
 }

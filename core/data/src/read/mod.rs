@@ -23,6 +23,6 @@ mod whole;
 pub(crate) use cache::FrameCache;
 pub(crate) use penalty::Penalties;
 pub use plan::{Run, SealedRun, Span, plan};
-pub use reader::BodyReader;
+pub use reader::{BodyPiece, BodyReader};
 pub(crate) use stats::ReadStats;
 pub(crate) use whole::whole_fragment;

@@ -38,6 +38,29 @@ pub struct BodyReader {
     refused: Option<DataError>,
 }
 
+/// A part of what is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyPiece {
+    /// Bytes.
+    Data(Bytes),
+    /// So many zeros: a hole.
+    Zeros(u64),
+}
+
+impl BodyPiece {
+    /// Bytes of it.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Data(bytes) => bytes.len() as u64,
+            Self::Zeros(len) => *len,
+        }
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A run that is planned or under way.
 enum Ahead {
     Zeros(u64),
@@ -91,6 +114,15 @@ impl BodyReader {
     /// The next bytes, never empty; `None` at the end of the range and after an error. Dropping the
     /// returned future loses nothing: the next call goes on.
     pub async fn next(&mut self) -> Option<Result<Bytes, DataError>> {
+        let piece = self.next_piece().await?;
+        Some(piece.map(|piece| match piece {
+            BodyPiece::Data(bytes) => bytes,
+            BodyPiece::Zeros(len) => Bytes::from(vec![0; len as usize]),
+        }))
+    }
+
+    /// The same, with holes told apart.
+    pub async fn next_piece(&mut self) -> Option<Result<BodyPiece, DataError>> {
         if let Some(refused) = self.refused.take() {
             return Some(Err(refused));
         }
@@ -99,7 +131,7 @@ impl BodyReader {
         }
         let result = self.advance().await;
         match &result {
-            Ok(bytes) => self.rest -= bytes.len() as u64,
+            Ok(piece) => self.rest -= piece.len(),
             Err(_) => {
                 self.rest = 0;
                 self.ahead.clear();
@@ -108,29 +140,29 @@ impl BodyReader {
         Some(result)
     }
 
-    async fn advance(&mut self) -> Result<Bytes, DataError> {
+    async fn advance(&mut self) -> Result<BodyPiece, DataError> {
         self.look_ahead()?;
         let Some(next) = self.ahead.front_mut() else {
             return Err(DataError::Corrupt("a map has fewer bytes than its body".into()));
         };
         let len = next.len();
         // Cancel-safety: the run stays in front until its bytes are here.
-        let bytes = match next {
-            Ahead::Zeros(len) => Bytes::from(vec![0; *len as usize]),
-            Ahead::Planned(run) => fetch(&self.shared, &self.keys, run).await?,
+        let piece = match next {
+            Ahead::Zeros(len) => BodyPiece::Zeros(*len),
+            Ahead::Planned(run) => BodyPiece::Data(fetch(&self.shared, &self.keys, run).await?),
             Ahead::Running(running, _) => match (&mut running.0).await {
-                Ok(result) => result?,
+                Ok(result) => BodyPiece::Data(result?),
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => return Err(DataError::Busy("the process is stopping")),
             },
         };
         self.ahead.pop_front();
         self.ahead_bytes -= len;
-        if bytes.len() as u64 != len || len > self.rest {
+        if piece.len() != len || len > self.rest {
             return Err(DataError::Corrupt("a run gave another number of bytes than planned".into()));
         }
         self.window = (self.window * 2).min(self.shared.config.window_bytes_max);
-        Ok(bytes)
+        Ok(piece)
     }
 
     /// Plans until the window is full, and starts everything when it is more than one run.
@@ -141,6 +173,10 @@ impl BodyReader {
                 Some(run) => run,
                 None => match self.pieces.pop_front() {
                     Some(piece) => {
+                        let (piece, rest) = piece.split_stride();
+                        if let Some(rest) = rest {
+                            self.pieces.push_front(rest);
+                        }
                         self.planner.extend(piece.entries(&self.shared.ports.db.snapshot())?);
                         continue;
                     }

@@ -1,4 +1,4 @@
-//! Rows of the data layer in the database, tables 0x40..=0x44, with typed access on snapshots and in
+//! Rows of the data layer in the database, tables 0x40..=0x49, with typed access on snapshots and in
 //! commits.
 //!
 //! ```text
@@ -7,6 +7,7 @@
 //!   0x42 map      42 | MapId u64 be                         -> MapRow
 //!   0x43 moved    43 | SegmentSeq u64 be                    -> MovedRow
 //!   0x44 counter  44 | 'e' epoch, 'm' map, 's' segment      -> u64
+//!   0x45..=0x49   layers: `layer.rs`, `leaf_codec.rs`
 //!
 //!   value         version u8 (1) | postcard of the row
 //! ```
@@ -16,6 +17,8 @@
 //! the maps that name them (see [`MovedRow`]).
 
 mod deal;
+mod layer;
+mod leaf_codec;
 mod map;
 mod moved;
 pub mod restored;
@@ -27,6 +30,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use deal::{DealRow, DealState, deal, deals, delete_deal, put_deal};
+pub use layer::{LayerRow, layer};
+pub(crate) use layer::{
+    base, children, delete_layer, delete_leaf, delete_link, delete_task, leaf, leaves, next_task, put_base,
+    put_layer, put_leaf, put_link, put_task,
+};
+pub(crate) use leaf_codec::decode_leaf;
 pub use map::{MapRow, delete_map, map, put_map};
 pub use moved::{MovedRange, MovedRow, delete_moved, moved, put_moved};
 pub use segment::{
@@ -43,6 +52,16 @@ pub const MAP_TABLE: u8 = 0x42;
 pub const MOVED_TABLE: u8 = 0x43;
 /// Table of counters.
 pub const COUNTER_TABLE: u8 = 0x44;
+/// Table of layers.
+pub const LAYER_TABLE: u8 = 0x45;
+/// Table of leaves of layers.
+pub const LEAF_TABLE: u8 = 0x46;
+/// Table of what layers stand on.
+pub const BASE_TABLE: u8 = 0x47;
+/// Table of which layers stand on which.
+pub const LINK_TABLE: u8 = 0x48;
+/// Table of layers that wait to be tended.
+pub const TASK_TABLE: u8 = 0x49;
 
 const VERSION: u8 = 1;
 
@@ -51,7 +70,7 @@ const VERSION: u8 = 1;
 pub(crate) enum Counter {
     /// The epoch of extent and key ids: at least one more at each open, also after a restore.
     Epoch,
-    /// The last map id.
+    /// Half of the last map id.
     Map,
     /// The highest segment that any commit has named.
     Segment,
@@ -77,11 +96,17 @@ pub(crate) fn put_counter(txn: &mut Txn<'_>, counter: Counter, value: u64) {
     put(txn, counter.key(), &value);
 }
 
-/// Takes the next map id.
+/// Takes the next map id. Rows of entries have even ids, layers odd ones, and 0 is a hole: so a piece
+/// needs no word for what it refers to.
 pub(crate) fn next_map_id(txn: &mut Txn<'_>) -> Result<MapId, DbError> {
     let next = counter(txn, Counter::Map)? + 1;
     put_counter(txn, Counter::Map, next);
-    Ok(MapId(next))
+    Ok(MapId(next << 1))
+}
+
+/// Takes the next id of a layer.
+pub(crate) fn next_layer_id(txn: &mut Txn<'_>) -> Result<MapId, DbError> {
+    next_map_id(txn).map(|id| MapId(id.0 | 1))
 }
 
 fn numbered(table: u8, number: u64) -> Vec<u8> {

@@ -135,17 +135,48 @@ impl BodyWriter {
 
     /// Ends the body: everything sealed and, unless it is small enough to travel in the journal,
     /// synced to its segment files.
-    pub async fn finish(mut self) -> Result<StagedBody, DataError> {
-        self.enter()?;
-        let sealed = if self.len <= INLINE_MAX {
-            self.seal_inline().await?
-        } else {
-            self.place_pending(true).await?;
-            self.land().await?;
-            self.fix_and_sync().await?
-        };
-        let keys = self.key.map(|(key, _)| (key.id, key.wrapped)).into_iter().collect();
-        Ok(StagedBody::new(self.shared, self.spec.lane, self.len, keys, sealed, self.reservation))
+    pub async fn finish(self) -> Result<StagedBody, DataError> {
+        let mut finished = Self::finish_all(vec![self]).await?;
+        Ok(finished.pop().expect("one body gives one"))
+    }
+
+    /// Ends several bodies, and syncs every segment file that they are in once.
+    pub async fn finish_all(writers: Vec<Self>) -> Result<Vec<StagedBody>, DataError> {
+        let files = writers.first().map(|writer| writer.shared.ports.files.clone());
+        let mut segments = std::collections::BTreeSet::new();
+        let mut finished = Vec::with_capacity(writers.len());
+        for mut writer in writers {
+            writer.enter()?;
+            let sealed = writer.close().await?;
+            if let Sealed::Extents(extents) = &sealed {
+                segments.extend(extents.iter().map(|extent| extent.place.segment));
+            }
+            let keys = writer.key.map(|(key, _)| (key.id, key.wrapped)).into_iter().collect();
+            let Self { shared, spec, len, reservation, .. } = writer;
+            finished.push(StagedBody::new(shared, spec.lane, len, keys, sealed, reservation));
+        }
+        if let Some(files) = files {
+            for seq in segments {
+                files.sync(seq).await?;
+            }
+        }
+        Ok(finished)
+    }
+
+    /// Seals what is left. Nothing of it is synced yet.
+    async fn close(&mut self) -> Result<Sealed, DataError> {
+        if self.len <= INLINE_MAX {
+            return self.seal_inline().await;
+        }
+        self.place_pending(true).await?;
+        self.land().await?;
+        self.settle_behind().await?;
+        let mut extents = Vec::with_capacity(self.extents.len());
+        for Growing { id, lease, plain, .. } in self.extents.drain(..) {
+            let place = lease.fix(sealed_len(plain) as u32).await;
+            extents.push(Extent { id, len: plain as u32, lease, place });
+        }
+        Ok(Sealed::Extents(extents))
     }
 
     async fn seal_inline(&mut self) -> Result<Sealed, DataError> {
@@ -277,22 +308,6 @@ impl BodyWriter {
             self.buffer = joined(flight.await)??;
         }
         Ok(())
-    }
-
-    async fn fix_and_sync(&mut self) -> Result<Sealed, DataError> {
-        self.settle_behind().await?;
-        let mut extents = Vec::with_capacity(self.extents.len());
-        for Growing { id, lease, plain, .. } in self.extents.drain(..) {
-            let place = lease.fix(sealed_len(plain) as u32).await;
-            extents.push(Extent { id, len: plain as u32, lease, place });
-        }
-        let mut segments: Vec<SegmentSeq> = extents.iter().map(|extent| extent.place.segment).collect();
-        segments.sort_unstable();
-        segments.dedup();
-        for seq in segments {
-            self.shared.ports.files.sync(seq).await?;
-        }
-        Ok(Sealed::Extents(extents))
     }
 }
 

@@ -75,6 +75,9 @@ impl Work<'_, '_> {
             None => None,
         };
         check_write(object.conditions, old.as_ref())?;
+        if let Some(old) = &old {
+            self.check_lease(old.inode, None)?;
+        }
         let mut object = object;
         bucket.lock_new(self.now, &mut object.attributes)?;
         let encryption = object.attributes.encryption()?;
@@ -197,7 +200,10 @@ impl Work<'_, '_> {
             self.put_row(inode_key, &row);
             return Ok(());
         }
+        self.check_lease(inode, None)?;
         self.txn.delete(inode_key);
+        self.txn.delete(key::working(inode));
+        self.drop_excess(&row)?;
         let InodeBody::File(file) = row.body else { return Ok(()) };
         let mut maps: Vec<DataMap> = file.working.into_iter().collect();
         if let Some(published) = file.published {

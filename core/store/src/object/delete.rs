@@ -93,6 +93,7 @@ fn is_refusal(kind: StoreErrorKind) -> bool {
             | StoreErrorKind::PreconditionFailed
             | StoreErrorKind::ConditionalRequestConflict
             | StoreErrorKind::AccessDenied
+            | StoreErrorKind::Leased
             | StoreErrorKind::Locked
     )
 }
@@ -143,6 +144,9 @@ impl Work<'_, '_> {
             return self.delete_version(bucket, target, spot, leaf, version);
         }
         check_write(&target.conditions, leaf.as_ref())?;
+        if let Some(leaf) = &leaf {
+            self.check_lease(leaf.inode, None)?;
+        }
         if leaf.is_some_and(|leaf| leaf.published.is_none()) {
             // Absent for S3, and somebody's open file for POSIX.
             return Ok(self.outcome(false, None));
@@ -239,6 +243,7 @@ impl Work<'_, '_> {
             _ => None,
         };
         if let Some(inode) = goes {
+            self.check_lease(inode, None)?;
             self.check_unlocked(bucket, inode, target.bypass_governance)?;
         }
 

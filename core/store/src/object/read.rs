@@ -244,7 +244,7 @@ impl Core {
         for _ in 0..LOOKS_MAX {
             let found = self.look(&self.snapshot(), who, bucket, key, options)?;
             if let Some(pin) = self.pins.pin(self, found.inode)
-                && self.snapshot().get(&key::inode(found.inode))?.is_some()
+                && self.still_shows(&found)?
             {
                 return self.opened(found, pin, options);
             }
@@ -258,6 +258,13 @@ impl Core {
         let (found, pin) = done.value;
         let pin = pin.ok_or_else(|| StoreError::corrupt("an inode is going while no commit runs"))?;
         self.opened(found, pin, options)
+    }
+
+    /// Whether the inode has the bytes that were found: it may be gone, or published anew.
+    fn still_shows(&self, found: &Found) -> StoreResult<bool> {
+        let row: Option<InodeRow> = rows::load(&self.snapshot(), "inode", &key::inode(found.inode))?;
+        let now = row.as_ref().and_then(InodeRow::published);
+        Ok(now.is_some_and(|now| now.version == found.published.version))
     }
 
     fn opened(

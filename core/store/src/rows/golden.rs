@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::{
     AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, FileBody, InodeBody,
-    InodeRow, Leaf, LeafKind, PartRow, PartsRow, Place, Posix, Published, Summary, SweepRow, UploadRow,
-    UserRow, VersionRow, decode, encode,
+    InodeRow, Leaf, LeafKind, LeaseRow, PartRow, PartsRow, Place, Posix, Published, Summary, SweepRow,
+    UploadRow, UserRow, VersionRow, WorkingRow, decode, encode,
 };
 use crate::api::{
     BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag,
@@ -150,6 +150,8 @@ fn inodes() {
     let part = ObjectPart { number: PartNumber::new(300).unwrap(), len: 8, checksums: vec![checksum()] };
     check(&PartsRow(vec![part]), "0101ac02080101000401020304");
     check(&DoomedRow(vec![data()]), "0101ac02010902aabb0000");
+    check(&WorkingRow { bucket: "b".to_owned() }, "010162");
+    check(&LeaseRow { epoch: 300, holder: "h".to_owned(), since: Timestamp(1) }, "01ac02016802");
 }
 
 #[test]

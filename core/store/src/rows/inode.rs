@@ -121,6 +121,24 @@ impl InodeRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartsRow(pub(crate) Vec<ObjectPart>);
 
+/// A file with bytes that S3 does not see yet: so that a start finds what the last run left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkingRow {
+    /// The bucket's name.
+    pub(crate) bucket: String,
+}
+
+/// Who alone may change a file. Forgotten at a start: whoever held it is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseRow {
+    /// Grows with each lease; changes under an older one are refused.
+    pub(crate) epoch: u64,
+    /// For people.
+    pub(crate) holder: String,
+    /// Since when.
+    pub(crate) since: Timestamp,
+}
+
 /// Bytes of a deleted inode that a reader still had in hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DoomedRow(pub(crate) Vec<DataMap>);

@@ -12,12 +12,14 @@
 //!   1a version     | parent(8) | esc(name) | !seq(8)      noncurrent, newest first
 //!   1b null        | parent(8) | name            where the noncurrent null version is
 //!   1c parts       | inode(8)
+//!   1d working    | inode(8)                   files that are worked on
 //!   20 upload      | bucket(8) | esc(key) | seq(8)
 //!   21 part        | upload(8) | number(2)
 //!   22 completed   | bucket(8) | esc(key) | seq(8)
 //!   23 completed at| time(8) | rest of the 22 key
 //!   24 sweep       | upload(8)
 //!   25 doomed      | inode(8)
+//!   28 lease       | inode(8)
 //! ```
 //!
 //! A bucket is named by its root directory's inode, which is never reused. `esc` writes `00` as
@@ -39,12 +41,14 @@ const DENTRY: u8 = 0x19;
 const VERSION: u8 = 0x1a;
 const NULL_VERSION: u8 = 0x1b;
 const PARTS: u8 = 0x1c;
+const WORKING: u8 = 0x1d;
 const UPLOAD: u8 = 0x20;
 pub(crate) const PART: u8 = 0x21;
 const COMPLETED: u8 = 0x22;
 const COMPLETED_AT: u8 = 0x23;
 const SWEEP: u8 = 0x24;
 pub(crate) const DOOMED: u8 = 0x25;
+const LEASE: u8 = 0x28;
 
 /// Tables whose rows may hold maps.
 pub(crate) const WITH_MAPS: [u8; 3] = [INODE, PART, DOOMED];
@@ -286,6 +290,23 @@ pub(crate) fn doomed(inode: InodeId) -> Vec<u8> {
 
 pub(crate) fn all_doomed() -> [u8; 1] {
     [DOOMED]
+}
+
+/// A file whose newest bytes S3 does not see.
+pub(crate) fn working(inode: InodeId) -> Vec<u8> {
+    id(WORKING, inode.0, 0)
+}
+
+pub(crate) fn all_working() -> [u8; 1] {
+    [WORKING]
+}
+
+pub(crate) fn lease(inode: InodeId) -> Vec<u8> {
+    id(LEASE, inode.0, 0)
+}
+
+pub(crate) fn leases() -> [u8; 1] {
+    [LEASE]
 }
 
 /// The number behind the table byte.

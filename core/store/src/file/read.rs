@@ -1,0 +1,114 @@
+//! Reading files as mounts and volumes see them.
+//!
+//! Nothing pins a working map: a writer may let go of bytes while they are being read. They never turn
+//! into others (no place is written twice), they only may be gone, and then the read looks at the newest
+//! map and begins again.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gw_data::{BodyPiece, DataMap, MapRun};
+use gw_types::ports::WrappedBucketKey;
+
+use super::FileAt;
+use crate::core::Core;
+use crate::error::StoreResult;
+
+/// Looks at a file that changes all the time before its error is believed.
+const LOOKS_MAX: usize = 8;
+
+/// A part of what was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FilePiece {
+    /// Bytes.
+    Data(Bytes),
+    /// So many zeros.
+    Zeros(u64),
+}
+
+impl Core {
+    /// The bytes of a range, in order, as far as the file goes. All of it is in memory: ask for little.
+    pub(crate) async fn file_read(&self, at: &FileAt, range: Range<u64>) -> StoreResult<Vec<FilePiece>> {
+        for _ in 1..LOOKS_MAX {
+            let file = self.file(at)?;
+            let map = Arc::new(file.map()?);
+            let result = self.read_map(map.clone(), file.bucket.key.clone(), range.clone()).await;
+            match result {
+                Err(error) if self.has_changed(at, &map, &range)? => {
+                    tracing::debug!(inode = at.inode.0, %error, "bytes were replaced while they were read");
+                }
+                other => return other,
+            }
+        }
+        let file = self.file(at)?;
+        self.read_map(Arc::new(file.map()?), file.bucket.key.clone(), range).await
+    }
+
+    /// Whether the file has other bytes in a range than a map of it.
+    fn has_changed(&self, at: &FileAt, map: &DataMap, range: &Range<u64>) -> StoreResult<bool> {
+        let now = self.file(at)?.map()?;
+        // Layers change in place: the same map may show other entries, and those that it showed when
+        // the read began are not known any more.
+        Ok(now != *map || !now.runs(&self.snapshot(), range.start..range.end.min(now.len), 1)?.is_empty())
+    }
+
+    /// A range of a map, as far as it goes.
+    pub(crate) async fn read_map(
+        &self,
+        map: Arc<DataMap>,
+        key: WrappedBucketKey,
+        range: Range<u64>,
+    ) -> StoreResult<Vec<FilePiece>> {
+        let end = range.end.min(map.len);
+        let mut pieces = Vec::new();
+        if range.start >= end {
+            return Ok(pieces);
+        }
+        let mut reader = self.data.read(map, key, range.start..end);
+        while let Some(piece) = reader.next_piece().await {
+            match (piece?, pieces.last_mut()) {
+                (BodyPiece::Zeros(len), Some(FilePiece::Zeros(last))) => *last += len,
+                (BodyPiece::Zeros(len), _) => pieces.push(FilePiece::Zeros(len)),
+                (BodyPiece::Data(bytes), _) => pieces.push(FilePiece::Data(bytes)),
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// The next byte from `offset` on that is data, or that is in a hole (the end of a file is one).
+    /// `None` behind the end, and where no data follows.
+    pub(crate) fn file_seek(&self, at: &FileAt, offset: u64, data: bool) -> StoreResult<Option<u64>> {
+        let map = self.file(at)?.map()?;
+        if offset >= map.len {
+            return Ok(None);
+        }
+        let snapshot = self.snapshot();
+        if data {
+            return Ok(map.next_data(&snapshot, offset..map.len)?);
+        }
+        let first = map.runs(&snapshot, offset..map.len, 1)?;
+        Ok(Some(offset + first.first().filter(|run| run.is_data).map_or(0, |run| run.len)))
+    }
+
+    /// Holes and data of a range, in order, at most so many.
+    pub(crate) fn file_runs(
+        &self,
+        at: &FileAt,
+        range: Range<u64>,
+        runs_max: usize,
+    ) -> StoreResult<Vec<MapRun>> {
+        Ok(self.file(at)?.map()?.runs(&self.snapshot(), range, runs_max)?)
+    }
+
+    /// Where the file has other bytes than a map it had before.
+    pub(crate) fn file_changes(
+        &self,
+        at: &FileAt,
+        old: &DataMap,
+        range: Range<u64>,
+        runs_max: usize,
+    ) -> StoreResult<Vec<MapRun>> {
+        Ok(self.file(at)?.map()?.changes(&self.snapshot(), old, range, runs_max)?)
+    }
+}
