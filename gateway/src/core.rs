@@ -209,8 +209,8 @@ struct Dispersed(Arc<Dispersal>);
 
 #[async_trait]
 impl Durability for Dispersed {
-    async fn wait(&self, level: Level, _stream: StreamId, lsn: Lsn) -> PortResult<()> {
-        self.0.wait(level, lsn).await.map_err(port_error)
+    async fn wait(&self, level: Level, stream: StreamId, lsn: Lsn) -> PortResult<()> {
+        self.0.wait(level, stream, lsn).await.map_err(port_error)
     }
     async fn flush(&self, level: Level) -> PortResult<()> {
         self.0.flush(level).await.map(drop).map_err(port_error)

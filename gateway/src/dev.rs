@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use gw_clock::SystemClock;
 use gw_db::catalog::Engine;
 use gw_dispersal::DispersalConfig;
 use gw_miner_client::{HttpMiners, HttpMinersConfig, ReadKey};
@@ -18,7 +19,6 @@ use zeroize::Zeroizing;
 
 use crate::admin::routes::DevControl;
 use crate::cli::{DevArgs, DevMinerAct, Reach};
-use crate::clock::SystemClock;
 use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::DataDir;
 use crate::devnet::{DevNet, TERRITORY};

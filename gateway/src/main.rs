@@ -4,7 +4,6 @@
 mod admin;
 mod certificate;
 mod cli;
-mod clock;
 mod commands;
 mod config;
 mod core;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gw_chain::{ChainConfig, Signer, SubxtChain};
+use gw_clock::SystemClock;
 use gw_db::catalog::Engine;
 use gw_dispersal::DispersalConfig;
 use gw_miner_client::{HttpMiners, HttpMinersConfig, ReadKey};
@@ -14,7 +15,6 @@ use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::cli::ServeArgs;
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::{DataDir, read_secret};

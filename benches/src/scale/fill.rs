@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use gw_clock::SystemClock;
 use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::open_engine;
 use gw_db::{Db, DbConfig, DbPorts};
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::cli::ChildArgs;
 use super::report::{Filled, Progress, Said, Times};
-use super::world::{MeteredDisk, NoMiners, WallClock};
+use super::world::{MeteredDisk, NoMiners};
 use super::{Error, Result};
 use crate::s3load::histogram::Histogram;
 use crate::s3load::process;
@@ -50,7 +51,7 @@ impl World {
     async fn open(args: &ChildArgs) -> Result<Self> {
         let disk = Arc::new(MeteredDisk::new(&args.folder)?);
         let catalog = open_engine(args.engine, &args.folder)?;
-        let clock: Arc<dyn Clock> = Arc::new(WallClock::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let root = RootKey::generate().map_err(|error| Error::Wrong(error.to_string()))?;
         let keys: Arc<dyn Keys> = Arc::new(RootKeys::new(root, clock.clone()));
         let files = SegmentFiles::new(disk.clone());

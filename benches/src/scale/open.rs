@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use gw_clock::SystemClock;
 use gw_db::catalog::open_engine;
 use gw_db::{Db, DbConfig, DbPorts, NoInlines};
 use gw_types::Lsn;
 
 use super::cli::ChildArgs;
 use super::report::{Opened, Said, Times};
-use super::world::{MeteredDisk, WallClock};
+use super::world::MeteredDisk;
 use super::{Error, Result};
 use crate::s3load::histogram::Histogram;
 use crate::s3load::process;
@@ -32,7 +33,7 @@ pub async fn open(args: &ChildArgs, mut say: impl FnMut(&Said) -> Result<()>) ->
     let catalog = open_engine(args.engine, &args.folder)?;
     let engine_seconds = started.elapsed().as_secs_f64();
     let disk = Arc::new(MeteredDisk::new(&args.folder)?);
-    let clock = Arc::new(WallClock::default());
+    let clock = Arc::new(SystemClock::new());
     let ports = DbPorts { disk, catalog, clock, sink: Arc::new(NoInlines) };
     let db = Db::open(ports, DbConfig::default()).await?;
     let seconds = started.elapsed().as_secs_f64();

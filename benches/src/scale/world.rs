@@ -1,40 +1,15 @@
-//! What the measured store stands on: the real disk with a meter, the system's clock, no network.
+//! What the measured store stands on: the real disk with a meter, no network.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use gw_db::disk::FileDisk;
-use gw_types::ports::{Clock, Disk, DiskEntry, DiskFile, MinerAddr, MinerLatency, MinerStatus, Miners};
-use gw_types::{AccountId, Fid, Hash32, PortError, PortErrorKind, PortResult, Timestamp};
-
-/// The system's clock.
-#[derive(Debug)]
-pub struct WallClock(Instant);
-
-impl Default for WallClock {
-    fn default() -> Self {
-        Self(Instant::now())
-    }
-}
-
-#[async_trait]
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
+use gw_types::ports::{Disk, DiskEntry, DiskFile, MinerAddr, MinerLatency, MinerStatus, Miners};
+use gw_types::{AccountId, Fid, Hash32, PortError, PortErrorKind, PortResult};
 
 /// Bytes written, by folder.
 #[derive(Debug, Default)]

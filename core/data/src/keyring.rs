@@ -88,7 +88,8 @@ impl KeyRing {
         ExtentId::new(self.epoch, counter).ok_or_else(|| spent("extent ids"))
     }
 
-    /// A fresh data key.
+    /// A fresh data key. Its wrap is opened once before anything is sealed under it: what was wrapped
+    /// wrong, here or on the way, could never be opened again.
     pub(crate) async fn new_key(&self, bucket: &WrappedBucketKey) -> Result<BodyKey, DataError> {
         let counter = self.next_key.fetch_add(1, Ordering::Relaxed);
         if counter >> KEY_COUNTER_BITS != 0 {
@@ -96,6 +97,10 @@ impl KeyRing {
         }
         let id = KeyId(u64::from(self.epoch) << KEY_COUNTER_BITS | counter);
         let (key, wrapped) = self.keys.new_data_key(bucket).await?;
+        let again = self.keys.unwrap(bucket, &wrapped).await?;
+        if again.expose() != key.expose() {
+            return Err(DataError::Corrupt("a new data key does not come out of its own wrap".to_owned()));
+        }
         self.keep(id, &wrapped, Arc::new(FrameCipher::new(&key, id)));
         Ok(BodyKey { id, wrapped })
     }
@@ -114,6 +119,11 @@ impl KeyRing {
         let cipher = Arc::new(FrameCipher::new(&key, id));
         self.keep(id, wrapped, cipher.clone());
         Ok(cipher)
+    }
+
+    /// Asks again next time: what the cipher should have opened did not open.
+    pub(crate) fn forget(&self, id: KeyId, wrapped: &WrappedDataKey) {
+        self.opened.remove(&(id, hint(wrapped)));
     }
 
     fn opened(&self, id: KeyId, wrapped: &WrappedDataKey) -> Option<Arc<FrameCipher>> {

@@ -7,13 +7,14 @@
 //!      4  crc      u32   CRC-32C over `len` and bytes 8..len, seeded with the CRC of the file's header
 //!      8  lsn      u64   the file's first LSN, then one more each
 //!     16  staged   u64   the staged watermark when the frame was written
-//!     24  stream   u32
+//!     24  stream   u32   the first of its streams
 //!     28  flags    u32   0
 //!     32  names    u32   how many ...
 //!     36  changes  u32
 //!     40  inlines  u32
-//!     44  -        u32   0
-//!     48  names    { segment u64 }
+//!     44  streams  u32   how many more
+//!     48  streams  { stream u32 }, ascending
+//!      .  names    { segment u64 }
 //!      .  changes  { key_len u32, value_len u32 (FFFFFFFF deletes), key, value }
 //!      .  inlines  { segment u64, offset u64, len u32, bytes }
 //!      .  zeros to a multiple of 8
@@ -35,8 +36,9 @@ use crate::overlay::Change;
 pub struct Record {
     /// Its number.
     pub lsn: Lsn,
-    /// The stream whose watermark it belongs to.
-    pub stream: StreamId,
+    /// The streams whose watermarks it belongs to, ascending: at least one. With several, none of them
+    /// may have it without the others.
+    pub streams: Vec<StreamId>,
     /// Segments whose bytes it points at.
     pub names: Vec<SegmentSeq>,
     /// Absolute rows; `None` deletes.
@@ -54,7 +56,8 @@ pub(crate) struct Inline {
 /// What a commit wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {
-    pub(crate) stream: StreamId,
+    /// Ascending; stream 0 when there is none.
+    pub(crate) streams: Vec<StreamId>,
     pub(crate) names: Vec<SegmentSeq>,
     pub(crate) changes: Vec<Change>,
     pub(crate) inlines: Vec<Inline>,
@@ -75,7 +78,10 @@ impl Frame {
         let own = |(key, value): Change| (key.to_vec(), value.map(|value| value.to_vec()));
         Record {
             lsn: self.lsn,
-            stream: self.body.stream,
+            streams: match self.body.streams {
+                streams if streams.is_empty() => vec![StreamId::default()],
+                streams => streams,
+            },
             names: self.body.names,
             changes: self
                 .body
@@ -118,7 +124,9 @@ impl Body {
             .map(|(key, value)| 8 + key.len() + value.as_ref().map_or(0, Bytes::len))
             .sum();
         let inlines: usize = self.inlines.iter().map(|inline| 20 + inline.bytes.len()).sum();
-        (FIXED_BYTES + self.names.len() * 8 + changes + inlines).next_multiple_of(FRAME_ALIGN) as u64
+        let streams = self.streams.len().saturating_sub(1) * 4;
+        (FIXED_BYTES + streams + self.names.len() * 8 + changes + inlines).next_multiple_of(FRAME_ALIGN)
+            as u64
     }
 
     /// Appends the frame to `out`. Its length has been checked to fit 32 bits (`record_bytes_max`).
@@ -130,10 +138,15 @@ impl Body {
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&lsn.0.to_le_bytes());
         out.extend_from_slice(&staged.0.to_le_bytes());
-        out.extend_from_slice(&self.stream.0.to_le_bytes());
+        let first = self.streams.first().copied().unwrap_or_default();
+        let more = self.streams.get(1..).unwrap_or_default();
+        out.extend_from_slice(&first.0.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
-        for count in [self.names.len(), self.changes.len(), self.inlines.len(), 0] {
+        for count in [self.names.len(), self.changes.len(), self.inlines.len(), more.len()] {
             out.extend_from_slice(&(count as u32).to_le_bytes());
+        }
+        for stream in more {
+            out.extend_from_slice(&stream.0.to_le_bytes());
         }
         for segment in &self.names {
             out.extend_from_slice(&segment.0.to_le_bytes());
@@ -184,10 +197,13 @@ pub(crate) fn decode(bytes: &Bytes, seed: u32) -> Result<Frame, NoFrame> {
 
 fn decode_body(cursor: &mut Cursor<'_>, len: usize) -> Option<Frame> {
     let (lsn, staged) = (Lsn(cursor.u64()?), Lsn(cursor.u64()?));
-    let stream = StreamId(cursor.u32()?);
+    let mut streams = vec![StreamId(cursor.u32()?)];
     let _flags = cursor.u32()?;
-    let [names, changes, inlines, _] = [cursor.u32()?, cursor.u32()?, cursor.u32()?, cursor.u32()?];
-    let mut body = Body { stream, ..Body::default() };
+    let [names, changes, inlines, more] = [cursor.u32()?, cursor.u32()?, cursor.u32()?, cursor.u32()?];
+    for _ in 0..more {
+        streams.push(StreamId(cursor.u32()?));
+    }
+    let mut body = Body { streams, ..Body::default() };
     for _ in 0..names {
         body.names.push(SegmentSeq(cursor.u64()?));
     }
@@ -248,7 +264,7 @@ mod tests {
 
     fn body() -> Body {
         Body {
-            stream: StreamId(7),
+            streams: vec![StreamId(7)],
             names: vec![SegmentSeq(3)],
             changes: vec![("key".into(), Some("value".into())), ("gone".into(), None)],
             inlines: vec![Inline { segment: SegmentSeq(3), offset: 4096, bytes: "sealed".into() }],
@@ -281,6 +297,25 @@ mod tests {
         for len in 0..out.len() {
             assert!(decode(&Bytes::from(out[..len].to_vec()), 77).is_err(), "cut at {len}");
         }
+    }
+
+    #[test]
+    fn a_record_of_several_streams_reads_back() {
+        let several = Body { streams: vec![StreamId(0), StreamId(7), StreamId(9)], ..body() };
+        let mut out = Vec::new();
+        several.encode(&mut out, 5, Lsn(3), Lsn(2));
+        assert_eq!(out.len() as u64, several.frame_len());
+        assert_eq!(decode(&Bytes::from(out), 5).unwrap().body, several);
+        let mut record = decode_one(&Body { streams: Vec::new(), ..body() });
+        assert_eq!(record.streams, [StreamId(0)]);
+        record = decode_one(&several);
+        assert_eq!(record.streams, several.streams);
+    }
+
+    fn decode_one(body: &Body) -> Record {
+        let mut out = Vec::new();
+        body.encode(&mut out, 5, Lsn(3), Lsn(2));
+        decode(&Bytes::from(out), 5).unwrap().into_record()
     }
 
     #[test]

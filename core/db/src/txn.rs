@@ -1,6 +1,6 @@
 //! The inside of one commit: reads of the newest state and absolute writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ pub struct Txn<'a> {
     shared: &'a Shared,
     lsn: Lsn,
     writes: BTreeMap<Bytes, Option<Bytes>>,
-    stream: StreamId,
+    streams: BTreeSet<StreamId>,
     names: Vec<SegmentSeq>,
     inlines: Vec<Inline>,
 }
@@ -27,7 +27,7 @@ impl<'a> Txn<'a> {
             shared,
             lsn,
             writes: BTreeMap::new(),
-            stream: StreamId::default(),
+            streams: BTreeSet::new(),
             names: Vec::new(),
             inlines: Vec::new(),
         }
@@ -81,9 +81,10 @@ impl<'a> Txn<'a> {
             self.names.push(segment);
         }
     }
-    /// The stream of this commit; stream 0 when not called.
+    /// A stream that this commit belongs to; stream 0 when never called. A commit may belong to
+    /// several (it copies between them): then none has it, on the network, without the others.
     pub fn stream(&mut self, stream: StreamId) {
-        self.stream = stream;
+        self.streams.insert(stream);
     }
 
     /// The state this commit stands on.
@@ -106,7 +107,7 @@ impl<'a> Txn<'a> {
 
     pub(crate) fn into_body(self) -> Body {
         Body {
-            stream: self.stream,
+            streams: self.streams.into_iter().collect(),
             names: self.names,
             changes: self.writes.into_iter().collect(),
             inlines: self.inlines,

@@ -26,20 +26,22 @@ use crate::carry::{Carried, Carrier};
 use crate::config::{DispersalConfig, DispersalPorts};
 use crate::cutter;
 use crate::error::DispersalError;
-use crate::packer::{self, Free, Intent};
+use crate::packer::{self, Free, Intent, Queue};
 use crate::rows as own;
 use crate::rows::{CutRow, LOCAL};
 use crate::shared::Shared;
-use crate::state::{Board, Marks, Who};
+use crate::state::{Board, Wanted, Who};
 use crate::upkeep::Upkeep;
-use crate::watermark::{Cut, Watermarks};
+use crate::watermark::{Cut, Marks, Watermarks};
 
 /// A round without a reason.
 const PULSE: Duration = Duration::from_secs(1);
 /// Rows read at a time.
 const ROWS_MAX: usize = 1000;
-/// Deals carried at once.
-const CARRIERS_MAX: usize = 4;
+/// Deals of one stream carried at once, and of the log.
+const CARRIERS_OF_ONE_MAX: usize = 4;
+/// Deals carried at once; those of the log may come on top.
+const CARRIERS_MAX: usize = 16;
 /// Segments sealed at once.
 const SEALS_AT_ONCE: usize = 8;
 /// Segments striped at once; each is 32 MiB in memory.
@@ -51,7 +53,7 @@ type Ended = Result<(Id, Result<Carried, DispersalError>), JoinError>;
 pub(crate) struct Conductor {
     shared: Arc<Shared>,
     carriers: JoinSet<Result<Carried, DispersalError>>,
-    carried: HashMap<Id, (Fid, Vec<SegmentSeq>)>,
+    carried: HashMap<Id, (Fid, Queue, Vec<SegmentSeq>)>,
     /// Deals whose carrier stopped: when they are taken up again, and how often they stopped.
     stopped: BTreeMap<Fid, (Duration, u32)>,
     /// Sealed segments in no deal.
@@ -63,8 +65,8 @@ pub(crate) struct Conductor {
     last_cut: Duration,
     /// Since when somebody waits for a cut.
     due_since: Option<Duration>,
-    /// No new deal before this moment, and how long the pause was.
-    pack_after: (Duration, Duration),
+    /// No new deal of these before this moment, and how long the pause was.
+    pack_after: BTreeMap<Queue, (Duration, Duration)>,
     round_pause: Duration,
     upkeep: JoinSet<Upkeep>,
     /// `None` while it works.
@@ -81,8 +83,8 @@ impl Conductor {
     ) -> Result<(Self, Arc<Shared>), DispersalError> {
         let row = own::marks(&ports.db.snapshot())?;
         ports.db.hold_records_after(row.cut_to);
-        let board = Arc::new(Board::new(Marks { dispersed: row.dispersed, finalized: row.finalized }));
-        let marks = Watermarks::resume(row.dispersed, row.finalized);
+        let marks = Watermarks::resume(Marks { dispersed: row.dispersed, finalized: row.finalized });
+        let board = Arc::new(Board::new(marks.marks().clone()));
         let now = ports.clock.elapsed();
         let staging_bytes_max = ports.data.status()?.staging_bytes_max;
         let shared = Arc::new(Shared::new(ports, config, board, marks));
@@ -95,7 +97,7 @@ impl Conductor {
             aged: Lsn(0),
             last_cut: now,
             due_since: None,
-            pack_after: (now, Duration::ZERO),
+            pack_after: BTreeMap::new(),
             round_pause: Duration::ZERO,
             upkeep: JoinSet::new(),
             idle_upkeep: Some(Upkeep::default()),
@@ -110,12 +112,14 @@ impl Conductor {
     }
 
     fn resume_cuts(&mut self) -> Result<(), DispersalError> {
-        let finalized = self.shared.board.shown_marks().finalized;
+        let finalized = self.shared.board.floor().finalized;
         for (last, cut) in own::cuts(&self.shared.ports.db.snapshot())? {
             if last > finalized {
                 self.shared.push(Cut { last, needs: cut.needs })?;
             }
         }
+        // All of it is staged, and some of it was shown before.
+        self.shared.board.raise(self.shared.marks.lock().marks());
         Ok(())
     }
 
@@ -167,7 +171,7 @@ impl Conductor {
             tokio::select! {
                 () = stopped(&mut stop) => return,
                 // A waiter is worth another attempt at what failed.
-                Ok(()) = wanted.changed() => self.pack_after.0 = clock.elapsed(),
+                Ok(()) = wanted.changed() => self.pack_after.values_mut().for_each(|(after, _)| *after = clock.elapsed()),
                 () = self.shared.again.notified() => {}
                 Some(ended) = self.carriers.join_next_with_id() => self.ended(ended),
                 Some(ended) = self.upkeep.join_next() => self.kept(ended),
@@ -224,20 +228,21 @@ impl Conductor {
 
     fn ended(&mut self, ended: Ended) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some((fid, segments)) = self.carried.remove(&id) else { return };
+        let Some((fid, queue, segments)) = self.carried.remove(&id) else { return };
         let reason = match ended {
             Ok((_, Ok(Carried::Active))) => {
                 tracing::info!(%fid, segments = segments.len(), "a deal is active");
                 self.stopped.remove(&fid);
-                self.pack_after.1 = Duration::ZERO;
-                self.shared.board.goes_on(Who::Chain);
+                self.pack_after.remove(&queue);
+                self.shared.board.goes_on(Who::Chain(queue));
                 return;
             }
             Ok((_, Ok(Carried::Withdrawn(reason)))) => {
                 tracing::warn!(%fid, %reason, "a deal was not declared; its segments wait for another");
                 self.stopped.remove(&fid);
                 self.free.extend(segments);
-                self.pause_packing(Who::Chain, format!("a deal was not declared: {reason}"));
+                self.shared.board.waits(Who::Chain(queue), format!("a deal was not declared: {reason}"));
+                self.pause_packing(queue);
                 return;
             }
             Ok((_, Err(error))) => error.to_string(),
@@ -267,7 +272,7 @@ impl Conductor {
         self.begin_upkeep();
         let now = self.shared.ports.clock.elapsed();
         let wanted = self.wanted();
-        self.due_since = if self.is_due(wanted) { self.due_since.or(Some(now)) } else { None };
+        self.due_since = if self.is_due(&wanted) { self.due_since.or(Some(now)) } else { None };
         let is_forced = self.due_since.is_some_and(|since| now >= since + self.shared.config.linger);
         let is_old = now.saturating_sub(self.last_cut) >= self.shared.config.seal_age;
 
@@ -293,21 +298,23 @@ impl Conductor {
         sealed
     }
 
-    /// Everything up to here should be finalized.
-    fn wanted(&self) -> Lsn {
-        (*self.shared.board.wanted().borrow()).max(self.aged)
+    /// Everything up to here should be finalized: of every stream, and of some.
+    fn wanted(&self) -> Wanted {
+        let mut wanted = self.shared.board.wanted().borrow().clone();
+        wanted.all = wanted.all.max(self.aged);
+        wanted
     }
 
     /// Whether somebody waits for the log to be cut: for his own commit, or for the one that dropped
     /// the last reference to a segment that his own needs.
-    fn is_due(&self, wanted: Lsn) -> bool {
+    fn is_due(&self, wanted: &Wanted) -> bool {
         let marks = self.shared.marks.lock();
         let cut_to = marks.cut_to();
         let waits_for_drop = || {
-            wanted > marks.at(Level::Finalized)
+            !missing(&marks, wanted).is_empty()
                 && self.dead.iter().any(|(seq, dead_at)| *dead_at > cut_to && marks.needs(*seq))
         };
-        wanted > cut_to || waits_for_drop()
+        wanted.highest() > cut_to || waits_for_drop()
     }
 
     /// Seals what is full or older than `age`. A segment that cannot be sealed now is shown and tried
@@ -389,34 +396,47 @@ impl Conductor {
         if is_moved { self.shared.publish().await } else { Ok(()) }
     }
 
-    /// Gives striped segments to carriers. What stands in the way of new deals stops nothing else.
+    /// Gives striped segments to carriers. What stands in the way of new deals of one stream stops
+    /// nothing else.
     async fn pack(&mut self) -> Result<(), DispersalError> {
-        while self.carriers.len() < CARRIERS_MAX && self.shared.ports.clock.elapsed() >= self.pack_after.0 {
-            let wanted = self.wanted();
-            let needed = {
-                let marks = self.shared.marks.lock();
-                if wanted > marks.at(Level::Finalized) {
-                    marks.missing(Level::Finalized, wanted)
-                } else {
-                    BTreeSet::new()
-                }
-            };
-            let free = self.packable()?;
+        loop {
+            let now = self.shared.ports.clock.elapsed();
+            let needed = missing(&self.shared.marks.lock(), &self.wanted());
+            let mut free = self.packable()?;
+            for queue in
+                self.pack_after.keys().filter(|queue| free.iter().all(|free| free.queue() != **queue))
+            {
+                self.shared.board.goes_on(Who::Packer(*queue));
+            }
             let is_tight = free.len() as u64 * SEGMENT_BYTES >= self.staging_bytes_max / 2;
+            let may_go = |queue: Queue| {
+                let pause = self.pack_after.get(&queue);
+                pause.is_none_or(|(after, _)| now >= *after) && self.has_carrier(queue)
+            };
+            free.retain(|free| may_go(free.queue()));
             let Some(chosen) = packer::choose(free, &needed, is_tight, &self.shared.config) else {
-                self.shared.board.goes_on(Who::Packer);
                 return Ok(());
             };
-            match packer::intend(&self.shared, &chosen).await {
+            let packer::Chosen { queue, segments } = chosen;
+            match packer::intend(&self.shared, &segments).await {
                 Ok(intent) => {
-                    self.shared.board.goes_on(Who::Packer);
-                    self.free.retain(|seq| !chosen.contains(seq));
+                    self.shared.board.goes_on(Who::Packer(queue));
+                    self.free.retain(|seq| !segments.contains(seq));
                     self.begin(intent)?;
                 }
-                Err(error) => self.pause_packing(Who::Packer, error.to_string()),
+                Err(error) => {
+                    self.shared.board.waits(Who::Packer(queue), error.to_string());
+                    self.pause_packing(queue);
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Whether a deal may begin: each stream has carriers of its own, so that one whose deals do not
+    /// come to an end leaves some to the others.
+    fn has_carrier(&self, queue: Queue) -> bool {
+        let own = self.carried.values().filter(|(_, carried, _)| *carried == queue).count();
+        own < CARRIERS_OF_ONE_MAX && (queue == Queue::Log || self.carried.len() < CARRIERS_MAX)
     }
 
     fn packable(&self) -> Result<Vec<Free>, DispersalError> {
@@ -424,19 +444,19 @@ impl Conductor {
         let mut free = Vec::new();
         for seq in self.free.iter().filter(|seq| !self.dead.contains_key(seq)) {
             let row = rows::segment(&snapshot, *seq)?;
-            free.extend(
-                row.filter(|row| row.stripe.is_some()).map(|row| Free { seq: *seq, class: row.class }),
-            );
+            let striped = row.filter(|row| row.stripe.is_some());
+            free.extend(striped.map(|row| Free { seq: *seq, class: row.class, stream: row.stream }));
         }
         Ok(free)
     }
 
-    /// No new deal for a while; longer each time until one becomes Active.
-    fn pause_packing(&mut self, who: Who, reason: String) {
-        self.shared.board.waits(who, reason);
+    /// No new deal of these for a while; longer each time until one becomes Active.
+    fn pause_packing(&mut self, queue: Queue) {
         let config = &self.shared.config;
-        let pause = (self.pack_after.1 * 2).clamp(config.retry, config.retry_max);
-        self.pack_after = (self.shared.ports.clock.elapsed() + pause, pause);
+        let now = self.shared.ports.clock.elapsed();
+        let (after, pause) = self.pack_after.entry(queue).or_default();
+        *pause = (*pause * 2).clamp(config.retry, config.retry_max);
+        *after = now + *pause;
     }
 
     fn take_up_stopped(&mut self) -> Result<(), DispersalError> {
@@ -444,7 +464,7 @@ impl Conductor {
         let due: Vec<Fid> =
             self.stopped.iter().filter(|(_, (due, _))| *due <= now).map(|(fid, _)| *fid).collect();
         for fid in due {
-            if self.carried.values().any(|(carried, _)| *carried == fid) {
+            if self.carried.values().any(|(carried, ..)| *carried == fid) {
                 continue;
             }
             match packer::resume(&self.shared, fid)? {
@@ -460,12 +480,12 @@ impl Conductor {
     }
 
     fn begin(&mut self, intent: Intent) -> Result<(), DispersalError> {
-        let Intent { fid, row, declared } = intent;
+        let Intent { fid, row, declared, queue } = intent;
         let segments = row.segments.clone();
         let carrier = Carrier::new(Arc::clone(&self.shared), (fid, row), declared)?;
         self.shared.board.goes_on(Who::Stopped(fid));
         let handle = self.carriers.spawn(carrier.carry());
-        self.carried.insert(handle.id(), (fid, segments));
+        self.carried.insert(handle.id(), (fid, queue, segments));
         Ok(())
     }
 
@@ -481,6 +501,21 @@ impl Conductor {
             self.upkeep.spawn(upkeep.work(Arc::clone(&self.shared)));
         }
     }
+}
+
+/// What keeps the streams from where they are wanted.
+fn missing(marks: &Watermarks, wanted: &Wanted) -> BTreeSet<SegmentSeq> {
+    let floor = marks.marks().floor.finalized;
+    let mut missing = BTreeSet::new();
+    if wanted.all > floor {
+        missing = marks.missing(Level::Finalized, None, wanted.all);
+    }
+    for (stream, lsn) in &wanted.streams {
+        if *lsn > marks.marks().of(*stream).finalized {
+            missing.extend(marks.missing(Level::Finalized, Some(*stream), *lsn));
+        }
+    }
+    missing
 }
 
 /// Until told to stop, or nobody can tell any more.

@@ -5,11 +5,11 @@
 //! part, for by it a restore finds the segment on chain. A crash between writing the segment and
 //! remembering the cut leaves a log segment that no cut needs; it is dropped, never dispersed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use gw_data::LaneClass;
 use gw_data::rows::{self, SegmentRow, SegmentState};
-use gw_db::Snapshot;
+use gw_db::{Record, Snapshot};
 use gw_types::{Hash32, Lsn, SegmentSeq, StreamId};
 
 use crate::error::DispersalError;
@@ -17,7 +17,7 @@ use crate::log::{self, LogRecord, Part, Run};
 use crate::rows as own;
 use crate::rows::{CutRow, LOCAL, MarksRow};
 use crate::shared::Shared;
-use crate::watermark::Cut;
+use crate::watermark::{Cut, Needs};
 
 /// Records read from the journal at a time.
 const READ_BYTES_MAX: usize = 4 << 20;
@@ -74,7 +74,7 @@ pub(crate) async fn pass_local(shared: &Shared, target: Lsn) -> Result<(), Dispe
             break;
         }
         for record in records {
-            if record.stream != LOCAL || record.lsn > target {
+            if travels(&record) || record.lsn > target {
                 break 'all;
             }
             last = record.lsn;
@@ -85,6 +85,11 @@ pub(crate) async fn pass_local(shared: &Shared, target: Lsn) -> Result<(), Dispe
         write(shared, marks, nothing).await?;
     }
     Ok(())
+}
+
+/// Whether a record is of any stream but that of records that stay at home.
+fn travels(record: &Record) -> bool {
+    record.streams.iter().any(|stream| *stream != LOCAL)
 }
 
 /// Reads records into one part.
@@ -102,14 +107,15 @@ async fn gather(shared: &Shared, after: Lsn, target: Lsn) -> Result<Gathered, Di
                 return Ok(gathered);
             }
             let lsn = record.lsn;
-            if record.stream != LOCAL {
+            if travels(&record) {
                 if !gathered.add_names(&snapshot, &record.names)? {
                     gathered.is_blocked = true;
                     return Ok(gathered);
                 }
-                let travels =
-                    LogRecord { lsn, stream: record.stream, names: record.names, changes: record.changes };
-                if gathered.run.take(travels).is_err() {
+                let mut streams = record.streams;
+                streams.retain(|stream| *stream != LOCAL);
+                let travelling = LogRecord { lsn, streams, names: record.names, changes: record.changes };
+                if gathered.run.take(travelling).is_err() {
                     // The next part begins with it. Hashes of segments that it names do no harm here.
                     return Ok(gathered);
                 }
@@ -160,7 +166,10 @@ async fn write(
     gathered: Gathered,
 ) -> Result<Option<SegmentSeq>, DispersalError> {
     let Gathered { run, last, hashes, .. } = gathered;
-    let mut needs = run.names;
+    let mut needs = Needs::default();
+    for record in &run.records {
+        needs.add(&record.streams, &record.names);
+    }
     let mut segment = None;
     if !run.records.is_empty() {
         let part = Part {
@@ -168,13 +177,14 @@ async fn write(
             prev: marks.prev,
             last,
             epoch: shared.ports.data.epoch(),
+            left_out: std::mem::take(&mut marks.left_out),
             segments: hashes.into_iter().collect(),
             records: run.records,
         };
         let (seq, hash) = write_part(shared, part).await?;
         marks.prev = hash;
         marks.next_part += 1;
-        needs.insert(seq);
+        needs.log.insert(seq);
         segment = Some(seq);
     }
     marks.cut_to = last;
@@ -212,11 +222,7 @@ async fn write_part(shared: &Shared, part: Part) -> Result<(SegmentSeq, Hash32),
     }
 }
 
-async fn remember(
-    shared: &Shared,
-    marks: MarksRow,
-    needs: &BTreeSet<SegmentSeq>,
-) -> Result<(), DispersalError> {
+async fn remember(shared: &Shared, marks: MarksRow, needs: &Needs) -> Result<(), DispersalError> {
     let committed = shared.ports.db.transact(|txn| {
         txn.stream(LOCAL);
         // The watermarks may have been raised since the row was read.

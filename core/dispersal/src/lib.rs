@@ -38,7 +38,7 @@ mod watermark;
 use std::sync::Arc;
 
 use gw_data::rows::SegmentState;
-use gw_types::{Level, Lsn, PortError, PortErrorKind, SegmentSeq};
+use gw_types::{Level, Lsn, PortError, PortErrorKind, SegmentSeq, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -48,9 +48,8 @@ pub use error::DispersalError;
 pub use name::DealName;
 pub use restore::{Restorable, RestorePorts};
 pub use rows::LOCAL;
-pub use state::{
-    Compacted, CompactionPhase, CompactionStatus, DealProgress, DispersalStatus, Marks, RoomStatus,
-};
+pub use state::{Compacted, CompactionPhase, CompactionStatus, DealProgress, DispersalStatus, RoomStatus};
+pub use watermark::{Marks, StreamMarks};
 
 use conductor::Conductor;
 use shared::Shared;
@@ -88,8 +87,13 @@ impl Dispersal {
         Ok(Arc::new(Self { shared, stop, task: Mutex::new(Some(task)) }))
     }
 
-    /// Watermarks above `staged`.
+    /// Watermarks above `staged` that every stream has passed.
     pub fn marks(&self) -> Marks {
+        self.shared.board.floor()
+    }
+
+    /// Watermarks of each stream.
+    pub fn stream_marks(&self) -> StreamMarks {
         self.shared.board.shown_marks()
     }
 
@@ -98,18 +102,26 @@ impl Dispersal {
         self.shared.board.status()
     }
 
-    /// Returns when the watermark of `level` has passed `lsn`. Asks for a cut of the log; the wait
-    /// itself is not bounded here, the caller's is.
-    pub async fn wait(&self, level: Level, lsn: Lsn) -> Result<(), DispersalError> {
+    /// Returns when the stream's watermark of `level` has passed `lsn`. Asks for a cut of the log; the
+    /// wait itself is not bounded here, the caller's is.
+    pub async fn wait(&self, level: Level, stream: StreamId, lsn: Lsn) -> Result<(), DispersalError> {
+        self.wait_for(level, Some(stream), lsn).await
+    }
+
+    async fn wait_for(&self, level: Level, stream: Option<StreamId>, lsn: Lsn) -> Result<(), DispersalError> {
         self.shared.ports.db.wait_staged(lsn).await?;
         if level == Level::Staged {
             return Ok(());
         }
         let (mut marks, mut stop) = (self.shared.board.marks(), self.stop.subscribe());
-        self.shared.board.want(lsn);
+        self.shared.board.want(stream, lsn);
+        let is_passed = |marks: &StreamMarks| {
+            let own = stream.map_or(marks.floor, |stream| marks.of(stream));
+            own.at(level) >= lsn
+        };
         let is_there = tokio::select! {
             biased;
-            reached = marks.wait_for(|marks| marks.at(level) >= lsn) => reached.is_ok(),
+            reached = marks.wait_for(is_passed) => reached.is_ok(),
             _ = stop.wait_for(|stop| *stop) => false,
         };
         if is_there {
@@ -119,10 +131,11 @@ impl Dispersal {
         Err(PortError::unknown(PortErrorKind::Unavailable, "dispersal has stopped").into())
     }
 
-    /// Brings everything committed so far to `level`, and returns the newest commit covered.
+    /// Brings everything committed so far, of every stream, to `level`, and returns the newest commit
+    /// covered.
     pub async fn flush(&self, level: Level) -> Result<Lsn, DispersalError> {
         let lsn = self.shared.ports.db.appended();
-        self.wait(level, lsn).await?;
+        self.wait_for(level, None, lsn).await?;
         Ok(lsn)
     }
 

@@ -6,13 +6,15 @@
 //! ```text
 //!   0        8          16                    16 + len       32 MiB
 //!   | magic  | len (LE) | sealed Part         | zeros        |
-//!   Part = postcard{ number, prev, last, epoch, segments[(seq, hash)],
-//!                    records[{ lsn, stream, names, changes }] }
+//!   Part = postcard{ number, prev, last, epoch, left_out[{ stream, after, last }],
+//!                    segments[(seq, hash)], records[{ lsn, streams, names, changes }] }
 //! ```
 //!
 //! `number` counts parts from 0 and `prev` is the SHA-256 of the log segment before, so a restore
 //! knows a gap, a repetition and a foreign part when it sees one. After a restore that had to leave
-//! parts behind, two parts may follow the same one; the right one has the higher epoch.
+//! parts behind, two parts may follow the same one; the right one has the higher epoch. After one that
+//! had to leave records of some streams out of parts that it took, the next part names them
+//! ([`LeftOut`]): they do not count, even when their bytes turn up again.
 
 use std::collections::BTreeSet;
 
@@ -40,12 +42,24 @@ const _: () = assert!(NAMES_MAX * 42 + (64 << 10) <= SEALING_BYTES_MAX);
 pub struct LogRecord {
     /// Its place in the log.
     pub lsn: Lsn,
-    /// The stream whose watermark it moves.
-    pub stream: StreamId,
+    /// The streams that have it, ascending: all or none.
+    pub streams: Vec<StreamId>,
     /// Segments that hold bytes it points at.
     pub names: Vec<SegmentSeq>,
     /// Rows it wrote: absolute, `None` deletes.
     pub changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Records of a stream that a restore had to leave out, because bytes that they point at are lost. A
+/// record of several streams is left out with any of them. Both ends are those of parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Whose.
+    pub stream: StreamId,
+    /// The last that counts.
+    pub after: Lsn,
+    /// The last that does not.
+    pub last: Lsn,
 }
 
 /// What one log segment says.
@@ -59,6 +73,8 @@ pub struct Part {
     pub last: Lsn,
     /// Epoch of the gateway that wrote it.
     pub epoch: u16,
+    /// Records of earlier parts that do not count.
+    pub left_out: Vec<LeftOut>,
     /// Segments that its records name, and the hashes by which chain and miners know them.
     pub segments: Vec<(SegmentSeq, Hash32)>,
     /// In order of LSN. LSNs of records that stay at home are missing.
@@ -138,7 +154,7 @@ impl Run {
 fn record_bytes_max(record: &LogRecord) -> usize {
     let changes =
         record.changes.iter().map(|(key, value)| 21 + key.len() + value.as_ref().map_or(0, Vec::len));
-    40 + record.names.len() * 10 + changes.sum::<usize>()
+    40 + record.streams.len() * 5 + record.names.len() * 10 + changes.sum::<usize>()
 }
 
 #[cfg(test)]
@@ -150,7 +166,7 @@ mod tests {
     fn record(lsn: u64, len: usize) -> LogRecord {
         LogRecord {
             lsn: Lsn(lsn),
-            stream: StreamId(0),
+            streams: vec![StreamId(0)],
             names: vec![SegmentSeq(lsn)],
             changes: vec![(vec![0x11, 2], Some(vec![7; len])), (vec![0x12], None)],
         }
@@ -162,6 +178,7 @@ mod tests {
             prev: Hash32([0xaa; 32]),
             last: Lsn(300),
             epoch: 2,
+            left_out: Vec::new(),
             segments: vec![(SegmentSeq(4), Hash32([0xbb; 32]))],
             records,
         }
@@ -173,7 +190,7 @@ mod tests {
         let hexed = hex::encode(part.encode());
         let prev = "aa".repeat(32);
         let named = "bb".repeat(32);
-        assert_eq!(hexed, format!("03{prev}ac02020104{named}01ab020001ab020202110201020707011200"));
+        assert_eq!(hexed, format!("03{prev}ac0202000104{named}01ab02010001ab020202110201020707011200"));
         assert_eq!(Part::decode(&part.encode()), Ok(part));
     }
 

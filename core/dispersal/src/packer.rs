@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use gw_codec::fid::FidRule;
 use gw_data::rows::{self, DealRow, DealState, LaneClass, SegmentRow};
 use gw_types::ports::{DeclaredSegment, TerritoryState};
-use gw_types::{FRAGMENTS, Fid, Hash32, SegmentSeq, TERRITORY_BYTES_PER_SEGMENT};
+use gw_types::{FRAGMENTS, Fid, Hash32, SegmentSeq, StreamId, TERRITORY_BYTES_PER_SEGMENT};
 
 use crate::config::DispersalConfig;
 use crate::error::DispersalError;
@@ -25,6 +25,31 @@ const CHAIN_SEGMENTS_MAX: usize = 1000;
 pub(crate) struct Free {
     pub(crate) seq: SegmentSeq,
     pub(crate) class: LaneClass,
+    pub(crate) stream: StreamId,
+}
+
+impl Free {
+    pub(crate) fn queue(self) -> Queue {
+        queue(self.class, self.stream)
+    }
+}
+
+/// What goes into deals of its own and waits for nobody else's: a stream's bodies, the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Queue {
+    Of(StreamId),
+    Log,
+}
+
+fn queue(class: LaneClass, stream: StreamId) -> Queue {
+    if class == LaneClass::Log { Queue::Log } else { Queue::Of(stream) }
+}
+
+/// What the next deal takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) queue: Queue,
+    pub(crate) segments: Vec<SegmentSeq>,
 }
 
 /// A deal whose intent is staged.
@@ -32,11 +57,12 @@ pub(crate) struct Intent {
     pub(crate) fid: Fid,
     pub(crate) row: DealRow,
     pub(crate) declared: Vec<(SegmentSeq, DeclaredSegment)>,
+    pub(crate) queue: Queue,
 }
 
-/// Segments that share deals: those that are likely to die together. The log is never given back, so
-/// nothing that could be may share a deal with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Segments of a stream that share deals: those that are likely to die together. The log is never given
+/// back, so nothing that could be may share a deal with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Bodies,
     /// Old bytes in new homes.
@@ -52,34 +78,36 @@ fn kind(class: LaneClass) -> Kind {
     }
 }
 
-/// Which segments the next deal takes; `None` when it is better to wait for more. Segments that
-/// somebody waits for go at once, all of a kind together; under pressure everything goes.
+/// Which segments the next deal takes, all of one stream; `None` when it is better to wait for more.
+/// Segments that somebody waits for go at once, all of a kind together; under pressure everything goes.
 pub(crate) fn choose(
     mut free: Vec<Free>,
     needed: &BTreeSet<SegmentSeq>,
     is_tight: bool,
     config: &DispersalConfig,
-) -> Option<Vec<SegmentSeq>> {
+) -> Option<Chosen> {
     let most = config.bulk_deal_segments_max.clamp(1, CHAIN_SEGMENTS_MAX);
     let few = config.deal_segments_max.clamp(1, most);
     // Older first: they came first, and the log runs in that order, too.
     free.sort_by_key(|free| free.seq);
-    let wanted = |take: &dyn Fn(&Free) -> bool, at_least: usize, at_most: usize| {
-        let some: Vec<Free> = free.iter().filter(|free| take(free)).copied().take(at_most).collect();
-        (some.len() >= at_least).then_some(some)
-    };
     let is_bulk = |free: &Free| free.class == LaneClass::Bulk;
-    let of = |which: Kind| move |free: &Free| kind(free.class) == which;
-    let kinds = [Kind::Bodies, Kind::Moved, Kind::Log];
-    let chosen = kinds
-        .iter()
-        .find_map(|which| wanted(&|free| of(*which)(free) && needed.contains(&free.seq), 1, most))
-        .or_else(|| wanted(&is_bulk, most, most))
-        .or_else(|| {
-            kinds.iter().find_map(|which| wanted(&|free| of(*which)(free) && !is_bulk(free), few, few))
+    let any = |_: &Free| true;
+    let is_needed = |free: &Free| needed.contains(&free.seq);
+    let is_small = |free: &Free| !is_bulk(free);
+    let groups: BTreeSet<(Kind, Queue)> = free.iter().map(|free| (kind(free.class), free.queue())).collect();
+    // In each step the kinds in their order, then the streams in theirs.
+    let wanted = |take: &dyn Fn(&Free) -> bool, at_least: usize, at_most: usize| {
+        groups.iter().find_map(|group| {
+            let of_group = |free: &&Free| (kind(free.class), free.queue()) == *group && take(free);
+            let some: Vec<SegmentSeq> =
+                free.iter().filter(of_group).map(|free| free.seq).take(at_most).collect();
+            (some.len() >= at_least).then_some(Chosen { queue: group.1, segments: some })
         })
-        .or_else(|| kinds.iter().filter(|_| is_tight).find_map(|which| wanted(&of(*which), 1, most)));
-    Some(chosen?.into_iter().map(|free| free.seq).collect())
+    };
+    wanted(&is_needed, 1, most)
+        .or_else(|| wanted(&is_bulk, most, most))
+        .or_else(|| wanted(&is_small, few, few))
+        .or_else(|| if is_tight { wanted(&any, 1, most) } else { None })
 }
 
 /// Checks that a deal of these segments can be made, chooses its miners and stages the intent.
@@ -116,7 +144,7 @@ pub(crate) async fn intend(shared: &Shared, chosen: &[SegmentSeq]) -> Result<Int
         Ok::<_, DispersalError>(())
     })?;
     shared.ports.db.wait_staged(committed.lsn).await?;
-    Ok(Intent { fid, row, declared })
+    Ok(Intent { fid, row, declared, queue: queue_of(&segments) })
 }
 
 /// The intent of a deal that an earlier carrier has left.
@@ -125,8 +153,14 @@ pub(crate) fn resume(shared: &Shared, fid: Fid) -> Result<Option<Intent>, Disper
     if row.state == DealState::Active {
         return Ok(None);
     }
-    let declared = declared(&read(shared, &row.segments)?)?;
-    Ok(Some(Intent { fid, row, declared }))
+    let segments = read(shared, &row.segments)?;
+    let declared = declared(&segments)?;
+    Ok(Some(Intent { fid, row, declared, queue: queue_of(&segments) }))
+}
+
+/// Whose deal it is.
+fn queue_of(segments: &[(SegmentSeq, SegmentRow)]) -> Queue {
+    segments.first().map_or(Queue::Log, |(_, row)| queue(row.class, row.stream))
 }
 
 fn read(shared: &Shared, chosen: &[SegmentSeq]) -> Result<Vec<(SegmentSeq, SegmentRow)>, DispersalError> {
@@ -182,21 +216,27 @@ mod tests {
     use std::collections::BTreeSet;
 
     use gw_data::rows::LaneClass;
-    use gw_types::{SegmentSeq, TerritoryName};
+    use gw_types::{SegmentSeq, StreamId, TerritoryName};
 
-    use super::{DispersalConfig, Free, choose};
+    use super::{DispersalConfig, Free, Queue, choose};
 
     fn config() -> DispersalConfig {
         DispersalConfig::new(TerritoryName::new("default").unwrap())
     }
 
     fn free(class: LaneClass, numbers: std::ops::Range<u64>) -> Vec<Free> {
-        numbers.map(|number| Free { seq: SegmentSeq(number), class }).collect()
+        free_of(0, class, numbers)
+    }
+
+    fn free_of(stream: u32, class: LaneClass, numbers: std::ops::Range<u64>) -> Vec<Free> {
+        let one = |number| Free { seq: SegmentSeq(number), class, stream: StreamId(stream) };
+        numbers.map(one).collect()
     }
 
     fn chosen(free: Vec<Free>, needed: &[u64], is_tight: bool) -> Option<Vec<u64>> {
         let needed: BTreeSet<SegmentSeq> = needed.iter().copied().map(SegmentSeq).collect();
-        choose(free, &needed, is_tight, &config()).map(|seqs| seqs.into_iter().map(|seq| seq.0).collect())
+        choose(free, &needed, is_tight, &config())
+            .map(|chosen| chosen.segments.into_iter().map(|seq| seq.0).collect())
     }
 
     #[test]
@@ -227,5 +267,17 @@ mod tests {
         assert_eq!(chosen(all, &[], true), Some(vec![11, 12]));
         assert_eq!(chosen(free(LaneClass::Log, 9..10), &[], true), Some(vec![9]));
         assert_eq!(chosen(Vec::new(), &[], true), None);
+    }
+
+    #[test]
+    fn streams_share_no_deal() {
+        let mut all = free_of(3, LaneClass::Volume, 0..5);
+        all.extend(free_of(0, LaneClass::Inline, 5..10));
+        all.extend(free_of(3, LaneClass::Volume, 10..11));
+        assert_eq!(chosen(all.clone(), &[], false), None, "eleven small ones, but of two streams");
+        assert_eq!(chosen(all.clone(), &[0, 9], false), Some(vec![9]));
+        assert_eq!(chosen(all.clone(), &[0, 10], false), Some(vec![0, 10]));
+        let tight = choose(all, &BTreeSet::new(), true, &config()).unwrap();
+        assert_eq!((tight.queue, tight.segments.len()), (Queue::Of(StreamId(0)), 5));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The account's files on chain name the deals that carry log parts. The parts are fetched, opened
 //! and put in order by number and by the hash of the part before ([`chain_of`]); the longest run is
-//! taken after which every byte that is pointed at can be found, so the result is the state after
-//! some prefix of the log: every name, all metadata, and for every byte the segment that holds it.
+//! taken after which, stream by stream, every byte that is pointed at can be found ([`prefix`]), so the
+//! result is the state after some prefix of each stream: every name, all metadata, and for every byte
+//! the segment that holds it.
 //! Rows of segments and deals are then made anew from what the chain says, since those of the lost
 //! gateway stayed at home.
 //!
@@ -15,6 +16,7 @@
 
 mod chain_of;
 mod fetch;
+mod prefix;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -28,13 +30,14 @@ use gw_types::ports::{Chain, FileSegment, FileState, Keys, MinerAddr, Miners, Ro
 use gw_types::{AccountId, FRAGMENTS, Fid, Hash32, Lsn, SegmentSeq, StreamId, TerritoryName, Timestamp};
 
 use crate::error::DispersalError;
-use crate::log::{LogRecord, Part};
+use crate::log::{LeftOut, LogRecord, Part};
 use crate::name::DealName;
 use crate::placement::placement;
 use crate::rows as own;
 use crate::rows::MarksRow;
 use chain_of::{Link, chain_of};
 use fetch::Fetcher;
+use prefix::{Choice, RowKind, Told, Whole};
 
 /// Questions to the chain under way at once.
 const AT_ONCE: usize = 8;
@@ -69,10 +72,16 @@ pub struct Restorable {
     pub parts: u64,
     /// Log parts that are left because something before them, or their bytes, are missing.
     pub parts_left: u64,
+    /// Streams of which records in the parts taken are left, because their bytes are missing.
+    pub streams_left: Vec<StreamId>,
     /// The largest epoch that the lost gateway is known to have had; the new one begins above.
     pub epoch: u16,
     /// In order.
     taken: Vec<Found>,
+    /// Which of their records count.
+    choice: Choice,
+    /// Which do not from now on.
+    left_out: Vec<LeftOut>,
     /// Rows of segments, and counters, after `lsn`.
     segments: Image,
     deals: BTreeMap<Fid, Held>,
@@ -102,8 +111,7 @@ struct Found {
     /// The deal and the segment in it.
     home: (Fid, usize),
     segments: Vec<(SegmentSeq, Hash32)>,
-    /// What it does to rows of segments.
-    segment_changes: Vec<RowChange>,
+    told: Told,
     changes: usize,
     /// `None` when there was no room for them.
     records: Option<Vec<LogRecord>>,
@@ -114,11 +122,12 @@ struct Found {
 struct Image(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Image {
-    fn apply(&mut self, changes: &[RowChange]) {
-        for (key, value) in changes {
+    /// What the part does, as far as it counts.
+    fn take(&mut self, part: &Told, choice: &Choice) {
+        for (key, value) in part.changes(|streams| choice.takes(part.last, streams)) {
             match value {
-                Some(value) => self.0.insert(key.clone(), value.clone()),
-                None => self.0.remove(key),
+                Some(value) => self.0.insert(key, value),
+                None => self.0.remove(&key),
             };
         }
     }
@@ -159,8 +168,11 @@ impl Restorable {
             lsn: Lsn(0),
             parts: 0,
             parts_left: 0,
+            streams_left: Vec::new(),
             epoch,
             taken: in_order(found),
+            choice: Choice::default(),
+            left_out: Vec::new(),
             segments: Image::default(),
             deals,
             homes: BTreeMap::new(),
@@ -173,11 +185,7 @@ impl Restorable {
         Ok(restorable)
     }
 
-    /// Keeps the longest run of parts after which every byte that is pointed at can be found.
-    ///
-    /// A part may name segments that are gone from the chain: they were collected after a later record
-    /// had dropped the last reference, or they died before they were dispersed. So what counts is the
-    /// state after the last part kept.
+    /// Keeps, of each stream, the longest prefix after which every byte that is pointed at can be found.
     fn keep_whole(&mut self) -> Result<(), DispersalError> {
         let by_hash: BTreeMap<Hash32, (Fid, usize)> = self
             .deals
@@ -186,27 +194,40 @@ impl Restorable {
                 held.file.segments.iter().enumerate().map(|(at, segment)| (segment.hash, (*fid, at)))
             })
             .collect();
+        let said = Choice::said(self.taken.iter().map(|found| &found.told));
+        let streams: BTreeSet<StreamId> =
+            self.taken.iter().flat_map(|found| found.told.streams.iter().copied()).collect();
+        let mut whole = Whole::new();
         let mut lacking = BTreeSet::new();
-        let mut whole = 0;
         for (at, found) in self.taken.iter().enumerate() {
             for (seq, hash) in &found.segments {
                 self.homes.extend(by_hash.get(hash).map(|home| (*seq, *home)));
             }
-            self.segments.apply(&found.segment_changes);
+            self.segments.take(&found.told, &said);
             lacking.extend(found.segments.iter().map(|(seq, _)| *seq));
-            lacking.extend(found.segment_changes.iter().filter_map(|(key, _)| segment_of(key)));
+            lacking.extend(found.told.segment_keys().filter_map(segment_of));
             let (image, homes) = (&self.segments, &self.homes);
             lacking.retain(|seq| !homes.contains_key(seq) && is_needed(image, *seq));
-            if lacking.is_empty() {
-                whole = at + 1;
+            let lacks = lacking.iter().map(|seq| stream_of(image, *seq)).collect::<BTreeSet<_>>();
+            // A row that does not decode may be anybody's.
+            let is_whole = |stream: &&StreamId| !lacks.contains(&Some(**stream)) && !lacks.contains(&None);
+            for stream in streams.iter().filter(is_whole) {
+                whole.entry(*stream).or_default().insert(at + 1);
             }
         }
-        if whole < self.taken.len() {
-            tracing::warn!(parts = self.taken.len() - whole, segments = ?lacking, "bytes that these parts point at are on no miner");
-            self.taken.truncate(whole);
-            self.segments = Image::default();
-            self.taken.iter().for_each(|found| self.segments.apply(&found.segment_changes));
+        let told: Vec<Told> = self.taken.iter_mut().map(|found| std::mem::take(&mut found.told)).collect();
+        let (count, left_out) = prefix::prefixes(&told, &said, &whole);
+        self.taken.iter_mut().zip(told).for_each(|(found, told)| found.told = told);
+        if count < self.taken.len() || !left_out.is_empty() {
+            let parts = self.taken.len() - count;
+            tracing::warn!(parts, ?left_out, segments = ?lacking, "bytes that these parts point at are on no miner");
+            self.taken.truncate(count);
         }
+        self.choice = said.without(&left_out);
+        self.streams_left = left_out.iter().map(|left| left.stream).collect();
+        self.left_out = left_out;
+        self.segments = Image::default();
+        self.taken.iter().for_each(|found| self.segments.take(&found.told, &self.choice));
         Ok(())
     }
 
@@ -221,7 +242,9 @@ impl Restorable {
                 Some(records) => records.clone(),
                 None => self.refetch(found).await?.records,
             };
-            db.import_changes(records.into_iter().flat_map(|record| record.changes).collect()).await?;
+            let counts = |record: &LogRecord| self.choice.takes(found.link.last, &record.streams);
+            let rows = records.into_iter().filter(counts).flat_map(|record| record.changes);
+            db.import_changes(rows.collect()).await?;
         }
         let mended = self.mended_rows(now)?;
         let mut mended = mended.into_iter().peekable();
@@ -247,7 +270,8 @@ impl Restorable {
             .checked_add(EPOCH_MARGIN)
             .ok_or_else(|| DispersalError::Log("all 65,535 epochs of this store are used up".to_owned()))?;
         let mut rows = self.mended_segments()?;
-        let mut next = restored::last_segment(&self.segments)?;
+        let named = self.taken.iter().flat_map(|found| found.segments.iter().map(|(seq, _)| *seq));
+        let mut next = named.fold(restored::last_segment(&self.segments)?, SegmentSeq::max);
         let seq_of: BTreeMap<(Fid, usize), SegmentSeq> =
             self.homes.iter().map(|(seq, home)| (*home, *seq)).collect();
         for (fid, held) in &self.deals {
@@ -290,7 +314,11 @@ impl Restorable {
             cut_to: self.lsn,
             next_part: self.parts,
             prev: self.taken.last().map_or(Hash32([0; 32]), |found| found.link.hash),
+            left_out: self.left_out.clone(),
         };
+        // Also those of records that are left out, so that no number is given twice.
+        let counters = self.segments.0.range(vec![rows::COUNTER_TABLE]..vec![rows::COUNTER_TABLE + 1]);
+        rows.extend(counters.map(|(key, value)| (key.clone(), Some(value.clone()))));
         let own = restored::floors(epoch, next).into_iter().chain([own::restored_marks(&marks)]);
         rows.extend(own.map(|(key, value)| (key, Some(value))));
         Ok(rows)
@@ -349,6 +377,11 @@ fn is_needed(image: &Image, seq: SegmentSeq) -> bool {
         row.state != SegmentState::Moved && (row.live_bytes > 0 || row.guests.iter().any(is_alive))
     };
     rows::segment(image, seq).map_or(true, |row| row.is_some_and(is_needed))
+}
+
+/// Whose segment it is; `None` when its row does not tell.
+fn stream_of(image: &Image, seq: SegmentSeq) -> Option<StreamId> {
+    rows::segment(image, seq).ok().flatten().map(|row| row.stream)
 }
 
 fn is_referred_to(image: &Image, seq: SegmentSeq) -> bool {
@@ -422,12 +455,18 @@ impl Found {
     /// And the bytes of its records.
     fn new(home: (Fid, usize), hash: Hash32, part: Part) -> (Self, usize) {
         let changes = || part.records.iter().flat_map(|record| &record.changes);
-        let is_ours = |key: &[u8]| matches!(key.first(), Some(&(rows::SEGMENT_TABLE | rows::COUNTER_TABLE)));
         let bytes = changes().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 64).sum();
+        let kind = |key: &[u8]| match key.first() {
+            Some(&rows::SEGMENT_TABLE) => RowKind::Segment,
+            Some(&rows::COUNTER_TABLE) => RowKind::Counter,
+            _ => RowKind::Other,
+        };
+        let mut told = Told::new(part.last, &part.left_out);
+        part.records.iter().for_each(|record| told.add(record, kind));
         let found = Self {
             link: Link { number: part.number, prev: part.prev, hash, epoch: part.epoch, last: part.last },
             home,
-            segment_changes: changes().filter(|(key, _)| is_ours(key)).cloned().collect(),
+            told,
             changes: changes().count(),
             segments: part.segments,
             records: Some(part.records),

@@ -9,13 +9,14 @@
 //!   value  version u8 (1) | postcard of the row
 //! ```
 
-use std::collections::BTreeSet;
-
 use gw_db::{DbError, Read, Txn};
 use gw_types::ports::Row;
-use gw_types::{Fid, Hash32, Lsn, PortError, PortErrorKind, SegmentSeq, StreamId};
+use gw_types::{Fid, Hash32, Lsn, PortError, PortErrorKind, StreamId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::log::LeftOut;
+use crate::watermark::Needs;
 
 /// The stream of records that stay at home: they change no name and no byte of a user.
 pub const LOCAL: StreamId = gw_data::LOCAL_STREAM;
@@ -29,11 +30,11 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutRow {
     /// Log segments and every segment its records name.
-    pub needs: BTreeSet<SegmentSeq>,
+    pub needs: Needs,
 }
 
-/// How far the namespace stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far every stream is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarksRow {
     /// Everything up to here is held by its miners.
     pub dispersed: Lsn,
@@ -45,11 +46,20 @@ pub struct MarksRow {
     pub next_part: u64,
     /// SHA-256 of the last log segment; zeros before the first.
     pub prev: Hash32,
+    /// What the next part must say of records that a restore had to leave out.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Default for MarksRow {
     fn default() -> Self {
-        Self { dispersed: Lsn(0), finalized: Lsn(0), cut_to: Lsn(0), next_part: 0, prev: Hash32([0; 32]) }
+        Self {
+            dispersed: Lsn(0),
+            finalized: Lsn(0),
+            cut_to: Lsn(0),
+            next_part: 0,
+            prev: Hash32([0; 32]),
+            left_out: Vec::new(),
+        }
     }
 }
 

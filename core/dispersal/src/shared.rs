@@ -18,8 +18,8 @@ use crate::error::DispersalError;
 use crate::pick;
 use crate::rows as own;
 use crate::rows::LOCAL;
-use crate::state::{Board, Marks};
-use crate::watermark::{Cut, Watermarks};
+use crate::state::Board;
+use crate::watermark::{Cut, Needs, Watermarks};
 
 /// Whole segments (32 MiB) in memory at once for sending.
 const RESIDENT_MAX: usize = 3;
@@ -100,14 +100,11 @@ impl Shared {
 
     /// Levels that segments have reached by their rows. A segment without a row was dropped: nothing
     /// points at it any more, so it holds nobody up.
-    pub(crate) fn levels(
-        &self,
-        needs: &BTreeSet<SegmentSeq>,
-    ) -> Result<Vec<(SegmentSeq, Level)>, DispersalError> {
+    pub(crate) fn levels(&self, needs: &Needs) -> Result<Vec<(SegmentSeq, Level)>, DispersalError> {
         let snapshot = self.ports.db.snapshot();
         let mut known = Vec::new();
-        for seq in needs {
-            let level = match rows::segment(&snapshot, *seq)? {
+        for seq in needs.all() {
+            let level = match rows::segment(&snapshot, seq)? {
                 None => Some(Level::Finalized),
                 Some(row) => match row.state {
                     SegmentState::Open | SegmentState::Sealed => None,
@@ -115,7 +112,7 @@ impl Shared {
                     SegmentState::Finalized | SegmentState::Moved => Some(Level::Finalized),
                 },
             };
-            known.extend(level.map(|level| (*seq, level)));
+            known.extend(level.map(|level| (seq, level)));
         }
         Ok(known)
     }
@@ -131,21 +128,20 @@ impl Shared {
     /// Writes watermarks that have moved, waits until they are staged, then shows them: a mark that
     /// somebody has seen is there after a crash. May be called by several at once.
     pub(crate) async fn publish(&self) -> Result<(), DispersalError> {
-        let marks = {
-            let marks = self.marks.lock();
-            Marks { dispersed: marks.at(Level::Dispersed), finalized: marks.at(Level::Finalized) }
-        };
+        let marks = self.marks.lock().marks().clone();
         if self.board.shown_marks() == marks {
             return Ok(());
         }
+        // Only the floor is written: how far the others are, the rows of cuts and segments tell.
+        let floor = marks.floor;
         let committed = self.ports.db.transact(|txn| {
             let mut row = own::marks(txn)?;
-            if row.dispersed >= marks.dispersed && row.finalized >= marks.finalized {
+            if row.dispersed >= floor.dispersed && row.finalized >= floor.finalized {
                 return Ok(());
             }
             txn.stream(LOCAL);
-            row.dispersed = row.dispersed.max(marks.dispersed);
-            row.finalized = row.finalized.max(marks.finalized);
+            row.dispersed = row.dispersed.max(floor.dispersed);
+            row.finalized = row.finalized.max(floor.finalized);
             for (last, _) in own::cuts(txn)?.into_iter().filter(|(last, _)| *last <= row.finalized) {
                 own::delete_cut(txn, last);
             }
@@ -153,7 +149,7 @@ impl Shared {
             Ok::<_, DispersalError>(())
         })?;
         self.ports.db.wait_staged(committed.lsn).await?;
-        self.board.raise(marks);
+        self.board.raise(&marks);
         Ok(())
     }
 

@@ -2,31 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gw_types::{Fid, Level, Lsn};
+use gw_types::{Fid, Lsn, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::packer::Queue;
+use crate::watermark::{Marks, StreamMarks};
+
 /// Reasons shown at once.
 const REASONS_MAX: usize = 3;
-
-/// Watermarks of the namespace stream above `staged`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// Everything up to here is held by its miners.
-    pub dispersed: Lsn,
-    /// Everything up to here is in Active deals.
-    pub finalized: Lsn,
-}
-
-impl Marks {
-    /// The mark of a level; `staged` is not kept here.
-    pub fn at(self, level: Level) -> Lsn {
-        match level {
-            Level::Staged | Level::Dispersed => self.dispersed,
-            Level::Finalized => self.finalized,
-        }
-    }
-}
 
 /// A deal under way, for `status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,9 +111,9 @@ pub struct Compacted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
     /// New deals: miners, territory.
-    Packer,
+    Packer(Queue),
     /// New deals, after the chain has refused one.
-    Chain,
+    Chain(Queue),
     /// Sealing and cutting.
     Log,
     /// A deal, for an answer of the chain.
@@ -157,36 +141,71 @@ struct Shown {
 /// Shared between the tasks and their callers.
 #[derive(Debug)]
 pub(crate) struct Board {
-    marks: watch::Sender<Marks>,
+    marks: watch::Sender<StreamMarks>,
     /// Highest LSN somebody waits for.
-    wanted: watch::Sender<Lsn>,
+    wanted: watch::Sender<Wanted>,
     shown: Mutex<Shown>,
 }
 
-impl Board {
-    pub(crate) fn new(marks: Marks) -> Self {
-        Self { marks: watch::Sender::new(marks), wanted: watch::Sender::new(Lsn(0)), shown: Mutex::default() }
+/// What is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Of every stream.
+    pub(crate) all: Lsn,
+    /// Of one, where that is more.
+    pub(crate) streams: BTreeMap<StreamId, Lsn>,
+}
+
+impl Wanted {
+    /// The highest of all.
+    pub(crate) fn highest(&self) -> Lsn {
+        self.streams.values().copied().fold(self.all, Lsn::max)
     }
-    pub(crate) fn marks(&self) -> watch::Receiver<Marks> {
+}
+
+impl Board {
+    pub(crate) fn new(marks: StreamMarks) -> Self {
+        Self {
+            marks: watch::Sender::new(marks),
+            wanted: watch::Sender::new(Wanted::default()),
+            shown: Mutex::default(),
+        }
+    }
+    pub(crate) fn marks(&self) -> watch::Receiver<StreamMarks> {
         self.marks.subscribe()
     }
-    pub(crate) fn shown_marks(&self) -> Marks {
-        *self.marks.borrow()
+    pub(crate) fn shown_marks(&self) -> StreamMarks {
+        self.marks.borrow().clone()
+    }
+    /// What every stream has passed.
+    pub(crate) fn floor(&self) -> Marks {
+        self.marks.borrow().floor
     }
     /// Watermarks never move back: of two who come here at once, the later may bring the older ones.
-    pub(crate) fn raise(&self, marks: Marks) {
-        self.marks.send_if_modified(|now| {
-            let raised = Marks {
-                dispersed: now.dispersed.max(marks.dispersed),
-                finalized: now.finalized.max(marks.finalized),
-            };
-            std::mem::replace(now, raised) != raised
+    pub(crate) fn raise(&self, marks: &StreamMarks) {
+        self.marks.send_if_modified(|shown| {
+            let joined = shown.joined(marks);
+            let is_new = joined != *shown;
+            *shown = joined;
+            is_new
         });
     }
-    pub(crate) fn want(&self, lsn: Lsn) {
-        self.wanted.send_if_modified(|wanted| lsn > *wanted && std::mem::replace(wanted, lsn) < lsn);
+    /// Somebody waits for a stream, or for every one (`None`).
+    pub(crate) fn want(&self, stream: Option<StreamId>, lsn: Lsn) {
+        self.wanted.send_if_modified(|wanted| {
+            let old = match stream {
+                Some(stream) if lsn > wanted.all => wanted.streams.entry(stream).or_default(),
+                Some(_) => return false,
+                None => &mut wanted.all,
+            };
+            let is_new = lsn > *old;
+            *old = lsn.max(*old);
+            let all = wanted.all;
+            wanted.streams.retain(|_, lsn| *lsn > all);
+            is_new
+        });
     }
-    pub(crate) fn wanted(&self) -> watch::Receiver<Lsn> {
+    pub(crate) fn wanted(&self) -> watch::Receiver<Wanted> {
         self.wanted.subscribe()
     }
     pub(crate) fn status(&self) -> DispersalStatus {
@@ -228,19 +247,20 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use gw_types::{Fid, Hash32, Lsn};
+    use gw_types::{Fid, Hash32, Lsn, StreamId};
 
-    use super::{Board, Marks, Who};
+    use super::{Board, Marks, StreamMarks, Who};
+    use crate::packer::Queue;
 
     #[test]
     fn reasons_are_shown_once_each_and_cleared_by_who_gave_them() {
-        let board = Board::new(Marks::default());
+        let board = Board::new(StreamMarks::default());
         let fid = |seed| Fid(Hash32([seed; 32]));
         board.waits(Who::Look(fid(1)), "the chain is away");
         board.waits(Who::Look(fid(2)), "the chain is away");
-        board.waits(Who::Packer, "buy space");
+        board.waits(Who::Packer(Queue::Log), "buy space");
         assert_eq!(board.status().waiting_for.as_deref(), Some("buy space; the chain is away"));
-        board.goes_on(Who::Packer);
+        board.goes_on(Who::Packer(Queue::Log));
         board.forget(fid(1));
         assert_eq!(board.status().waiting_for.as_deref(), Some("the chain is away"));
         board.goes_on(Who::Look(fid(2)));
@@ -249,9 +269,31 @@ mod tests {
 
     #[test]
     fn shown_watermarks_never_move_back() {
-        let board = Board::new(Marks::default());
-        board.raise(Marks { dispersed: Lsn(5), finalized: Lsn(3) });
-        board.raise(Marks { dispersed: Lsn(4), finalized: Lsn(4) });
-        assert_eq!(board.shown_marks(), Marks { dispersed: Lsn(5), finalized: Lsn(4) });
+        let marks = |dispersed, finalized| Marks { dispersed: Lsn(dispersed), finalized: Lsn(finalized) };
+        let of = |floor, log, stream| StreamMarks { floor, log, streams: [(StreamId(1), stream)].into() };
+        let board = Board::new(StreamMarks::default());
+        board.raise(&of(marks(5, 3), marks(9, 9), marks(6, 5)));
+        board.raise(&of(marks(4, 4), marks(8, 8), marks(7, 4)));
+        assert_eq!(board.floor(), marks(5, 4));
+        assert_eq!(board.shown_marks().of(StreamId(1)), marks(7, 5));
+        assert_eq!(board.shown_marks().of(StreamId(2)), marks(9, 9));
+        // The stream has passed everything; who still brings its old marks changes nothing.
+        board.raise(&StreamMarks { floor: marks(9, 9), log: marks(9, 9), ..StreamMarks::default() });
+        board.raise(&of(marks(5, 3), marks(9, 9), marks(6, 5)));
+        assert_eq!(board.shown_marks().of(StreamId(1)), marks(9, 9));
+    }
+
+    #[test]
+    fn what_is_wanted_of_all_covers_what_is_wanted_of_one() {
+        let board = Board::new(StreamMarks::default());
+        let wanted = || board.wanted().borrow().clone();
+        board.want(Some(StreamId(1)), Lsn(5));
+        board.want(Some(StreamId(2)), Lsn(9));
+        board.want(None, Lsn(6));
+        board.want(Some(StreamId(1)), Lsn(6));
+        assert_eq!((wanted().all, wanted().highest()), (Lsn(6), Lsn(9)));
+        assert_eq!(wanted().streams, [(StreamId(2), Lsn(9))].into());
+        board.want(None, Lsn(3));
+        assert_eq!(wanted().all, Lsn(6));
     }
 }

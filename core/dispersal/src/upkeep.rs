@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 use gw_data::rows::{self, DealRow, DealState, SegmentRow, SegmentState};
 use gw_types::ports::MinerAddr;
-use gw_types::{AccountId, Fid, Hash32, Lsn, Outcome, SegmentSeq};
+use gw_types::{AccountId, Fid, Hash32, Lsn, Outcome, SegmentSeq, StreamId};
 
 use crate::cutter::is_dead;
 use crate::error::DispersalError;
@@ -138,9 +138,14 @@ impl Upkeep {
     }
 
     async fn collect(&mut self, shared: &Shared) -> Result<(), DispersalError> {
-        let finalized = shared.board.shown_marks().finalized;
-        let due: Vec<Fid> =
-            self.dead.iter().filter(|(_, lsn)| **lsn <= finalized).map(|(fid, _)| *fid).collect();
+        let marks = shared.board.shown_marks();
+        let mut due = Vec::new();
+        for (fid, lsn) in &self.dead {
+            // A deal is of one stream, and so are the records that drop references to it.
+            if marks.of_all(streams_of(shared, *fid)?).finalized >= *lsn {
+                due.push(*fid);
+            }
+        }
         if due.len() < self.dead.len() {
             shared.is_mark_wanted.store(true, Ordering::Release);
         }
@@ -228,6 +233,16 @@ impl Upkeep {
         })?;
         Ok(())
     }
+}
+
+/// Streams that a deal holds segments of.
+pub(crate) fn streams_of(shared: &Shared, fid: Fid) -> Result<BTreeSet<StreamId>, DispersalError> {
+    let snapshot = shared.ports.db.snapshot();
+    let mut streams = BTreeSet::new();
+    for seq in rows::deal(&snapshot, fid)?.into_iter().flat_map(|row| row.segments) {
+        streams.extend(rows::segment(&snapshot, seq)?.map(|row| row.stream));
+    }
+    Ok(streams)
 }
 
 fn is_collectable(row: &SegmentRow) -> bool {

@@ -1,9 +1,13 @@
-//! How far a stream is dispersed and finalized: pure bookkeeping over cuts of the log.
+//! How far each stream is dispersed and finalized: pure bookkeeping over cuts of the log.
 //!
 //! A *cut* is a run of the log, (previous last, last], whose records stand in a log segment of their
-//! own. A cut has reached a level when its log segment and every segment its records name have
-//! reached it; a watermark is the last LSN of the longest prefix of cuts that have. So a watermark
-//! never passes a record whose bytes, or whose own text, could be lost, and it never moves back.
+//! own. A stream has passed a cut at a level when the cut's log segment and every segment that the
+//! stream's records name have reached it, and it has passed every cut before. So a watermark never
+//! passes a record whose bytes, or whose own text, could be lost; it never moves back; and a stream
+//! whose bytes cannot be dispersed holds up no other. Records of several streams tie those together:
+//! none of them passes the cut unless all do.
+//!
+//! The *floor* is what every stream has passed.
 //!
 //! A segment may die before it was dispersed: a later record has dropped the last reference to it.
 //! Nobody needs its bytes then, but only where that later record is known, too. So the cuts from the
@@ -11,15 +15,87 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use gw_types::{Level, Lsn, SegmentSeq};
+use gw_types::{Level, Lsn, SegmentSeq, StreamId};
 
 /// One run of the log that stands in log segments.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     /// Last LSN in it.
     pub last: Lsn,
-    /// Log segments and every segment that its records name.
-    pub needs: BTreeSet<SegmentSeq>,
+    /// What it needs.
+    pub needs: Needs,
+}
+
+/// What must be safe before a cut is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Needs {
+    /// Log segments, which every stream needs.
+    pub log: BTreeSet<SegmentSeq>,
+    /// Segments that records of a stream name. A stream with records is here, whether they name any
+    /// or not.
+    pub streams: BTreeMap<StreamId, BTreeSet<SegmentSeq>>,
+    /// Streams that share records.
+    pub tied: BTreeSet<Vec<StreamId>>,
+}
+
+impl Needs {
+    /// Adds what a record of these streams names.
+    pub fn add(&mut self, streams: &[StreamId], names: &[SegmentSeq]) {
+        for stream in streams {
+            self.streams.entry(*stream).or_default().extend(names);
+        }
+        if streams.len() > 1 {
+            self.tied.insert(streams.to_vec());
+        }
+    }
+
+    /// Adds everything that another needs.
+    pub fn extend(&mut self, other: &Self) {
+        self.log.extend(&other.log);
+        for (stream, segments) in &other.streams {
+            self.streams.entry(*stream).or_default().extend(segments);
+        }
+        self.tied.extend(other.tied.iter().cloned());
+    }
+
+    /// Needs the segment no more.
+    fn remove(&mut self, segment: SegmentSeq) {
+        self.log.remove(&segment);
+        self.streams.values_mut().for_each(|segments| {
+            segments.remove(&segment);
+        });
+    }
+
+    /// All segments, whoever needs them.
+    pub fn all(&self) -> impl Iterator<Item = SegmentSeq> {
+        self.log.iter().chain(self.streams.values().flatten()).copied()
+    }
+
+    fn contains(&self, segment: SegmentSeq) -> bool {
+        self.log.contains(&segment) || self.streams.values().any(|segments| segments.contains(&segment))
+    }
+
+    /// The stream and those it is tied to, directly or by others.
+    fn group(&self, stream: StreamId) -> BTreeSet<StreamId> {
+        let mut group = BTreeSet::from([stream]);
+        loop {
+            let before = group.len();
+            for tie in &self.tied {
+                if tie.iter().any(|one| group.contains(one)) {
+                    group.extend(tie);
+                }
+            }
+            if group.len() == before {
+                return group;
+            }
+        }
+    }
+
+    /// What a group of streams needs.
+    fn of<'a>(&'a self, group: &'a BTreeSet<StreamId>) -> impl Iterator<Item = SegmentSeq> + 'a {
+        let own = group.iter().filter_map(|stream| self.streams.get(stream)).flatten();
+        self.log.iter().chain(own).copied()
+    }
 }
 
 /// What excusing a dead segment does to the cuts.
@@ -32,12 +108,81 @@ pub struct Excuse {
     pub merged: Option<Cut>,
 }
 
-/// The watermarks of one stream above `staged`.
+/// How far something has come above `staged`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Everything up to here is held by its miners.
+    pub dispersed: Lsn,
+    /// Everything up to here is in Active deals.
+    pub finalized: Lsn,
+}
+
+impl Marks {
+    /// The mark of a level; `staged` is not kept here.
+    pub fn at(self, level: Level) -> Lsn {
+        match level {
+            Level::Staged | Level::Dispersed => self.dispersed,
+            Level::Finalized => self.finalized,
+        }
+    }
+
+    /// The higher of both, level by level.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            dispersed: self.dispersed.max(other.dispersed),
+            finalized: self.finalized.max(other.finalized),
+        }
+    }
+}
+
+/// The watermarks of every stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamMarks {
+    /// What every stream has passed.
+    pub floor: Marks,
+    /// How far a stream is that has no records in cuts that are not passed by all: as far as the log
+    /// itself is safe.
+    pub log: Marks,
+    /// Streams with records in cuts that are not passed by all.
+    pub streams: BTreeMap<StreamId, Marks>,
+}
+
+impl StreamMarks {
+    /// The watermarks of a stream.
+    pub fn of(&self, stream: StreamId) -> Marks {
+        self.streams.get(&stream).copied().unwrap_or(self.log).max(self.floor)
+    }
+
+    /// The higher of both, stream by stream.
+    #[must_use]
+    pub fn joined(&self, other: &Self) -> Self {
+        let both = self.streams.keys().chain(other.streams.keys());
+        let mut joined = Self {
+            floor: self.floor.max(other.floor),
+            log: self.log.max(other.log),
+            streams: both.map(|stream| (*stream, self.of(*stream).max(other.of(*stream)))).collect(),
+        };
+        let rest = joined.log.max(joined.floor);
+        joined.streams.retain(|_, marks| *marks != rest);
+        joined
+    }
+
+    /// The lowest watermarks of some streams; the floor's for none.
+    pub fn of_all(&self, streams: impl IntoIterator<Item = StreamId>) -> Marks {
+        let lower = |a: Marks, b: Marks| Marks {
+            dispersed: a.dispersed.min(b.dispersed),
+            finalized: a.finalized.min(b.finalized),
+        };
+        streams.into_iter().map(|stream| self.of(stream)).reduce(lower).unwrap_or(self.floor)
+    }
+}
+
+/// The watermarks of all streams above `staged`.
 #[derive(Debug, Default)]
 pub struct Watermarks {
-    dispersed: Lsn,
-    finalized: Lsn,
-    /// In order; the front is the first that is not finalized.
+    marks: StreamMarks,
+    /// In order; the front is the first that is not finalized for every stream.
     cuts: VecDeque<Cut>,
     /// Segments of `cuts` that have reached a level, and which.
     reached: BTreeMap<SegmentSeq, Level>,
@@ -45,26 +190,25 @@ pub struct Watermarks {
 
 impl Watermarks {
     /// Continues where an earlier run stood.
-    pub fn resume(dispersed: Lsn, finalized: Lsn) -> Self {
-        Self { dispersed: dispersed.max(finalized), finalized, ..Self::default() }
+    pub fn resume(floor: Marks) -> Self {
+        let floor = Marks { dispersed: floor.dispersed.max(floor.finalized), ..floor };
+        let marks = StreamMarks { floor, log: floor, streams: BTreeMap::new() };
+        Self { marks, ..Self::default() }
     }
 
-    /// The watermark of a level this stream keeps; `staged` belongs to the journal.
-    pub fn at(&self, level: Level) -> Lsn {
-        match level {
-            Level::Staged | Level::Dispersed => self.dispersed,
-            Level::Finalized => self.finalized,
-        }
+    /// How far every stream is.
+    pub fn marks(&self) -> &StreamMarks {
+        &self.marks
     }
 
     /// Last LSN that is in some cut.
     pub fn cut_to(&self) -> Lsn {
-        self.cuts.back().map_or(self.finalized, |cut| cut.last)
+        self.cuts.back().map_or(self.marks.floor.finalized, |cut| cut.last)
     }
 
     /// Whether a cut that is not finalized needs the segment.
     pub fn needs(&self, segment: SegmentSeq) -> bool {
-        self.cuts.iter().any(|cut| cut.needs.contains(&segment))
+        self.cuts.iter().any(|cut| cut.needs.contains(segment))
     }
 
     /// A further cut, with the levels that its segments have reached already. Cuts come in order of
@@ -93,11 +237,26 @@ impl Watermarks {
         *known = (*known).max(level);
     }
 
-    /// Segments that keep the stream from reaching `level` up to `lsn`.
-    pub fn missing(&self, level: Level, lsn: Lsn) -> BTreeSet<SegmentSeq> {
+    fn has(&self, segment: SegmentSeq, level: Level) -> bool {
+        self.reached.get(&segment).is_some_and(|at| *at >= level)
+    }
+
+    /// Segments that keep a stream (every stream: `None`) from reaching `level` up to `lsn`.
+    pub fn missing(&self, level: Level, stream: Option<StreamId>, lsn: Lsn) -> BTreeSet<SegmentSeq> {
         let before = self.cuts.iter().take_while(|cut| cut.last < lsn).count();
-        let lacks = |segment: &&SegmentSeq| self.reached.get(*segment).is_none_or(|at| *at < level);
-        self.cuts.iter().take(before + 1).flat_map(|cut| cut.needs.iter().filter(lacks)).copied().collect()
+        let cuts: Vec<&Cut> = self.cuts.iter().take(before + 1).collect();
+        let lacks = |segment: &SegmentSeq| !self.has(*segment, level);
+        let Some(stream) = stream else {
+            return cuts.iter().flat_map(|cut| cut.needs.all()).filter(lacks).collect();
+        };
+        // From the last cut to the first: what ties streams together late needs all of them before.
+        let mut group = BTreeSet::from([stream]);
+        let mut missing = BTreeSet::new();
+        for cut in cuts.into_iter().rev() {
+            group = group.iter().flat_map(|stream| cut.needs.group(*stream)).collect();
+            missing.extend(cut.needs.of(&group).filter(lacks));
+        }
+        missing
     }
 
     /// What it takes to need a segment no more that died, undispersed, with a record at or before
@@ -106,13 +265,14 @@ impl Watermarks {
         if self.cut_to() < dead_at {
             return None;
         }
-        let first = self.cuts.iter().position(|cut| cut.needs.contains(&segment));
+        let first = self.cuts.iter().position(|cut| cut.needs.contains(segment));
         let Some(first) = first else { return Some(Excuse { segment, gone: Vec::new(), merged: None }) };
-        let last_need = self.cuts.iter().rposition(|cut| cut.needs.contains(&segment)).unwrap_or(first);
+        let last_need = self.cuts.iter().rposition(|cut| cut.needs.contains(segment)).unwrap_or(first);
         let holds_drop = self.cuts.iter().position(|cut| cut.last >= dead_at).unwrap_or(first);
         let run = self.cuts.range(first..=last_need.max(holds_drop));
-        let mut needs: BTreeSet<SegmentSeq> = run.clone().flat_map(|cut| cut.needs.iter().copied()).collect();
-        needs.remove(&segment);
+        let mut needs = Needs::default();
+        run.clone().for_each(|cut| needs.extend(&cut.needs));
+        needs.remove(segment);
         let mut gone: Vec<Lsn> = run.map(|cut| cut.last).collect();
         let last = gone.pop().expect("the run has at least the first");
         Some(Excuse { segment, gone, merged: Some(Cut { last, needs }) })
@@ -131,102 +291,62 @@ impl Watermarks {
     }
 
     fn advance(&mut self) {
-        let has = |cut: &Cut, level: Level, reached: &BTreeMap<SegmentSeq, Level>| {
-            cut.needs.iter().all(|segment| reached.get(segment).is_some_and(|at| *at >= level))
+        let dispersed = self.passed(Level::Dispersed);
+        let finalized = self.passed(Level::Finalized);
+        let none = Lsn(0);
+        let marks = |stream: Option<StreamId>| Marks {
+            dispersed: dispersed.get(&stream).copied().unwrap_or(none),
+            finalized: finalized.get(&stream).copied().unwrap_or(none),
         };
-        let mut is_shorter = false;
-        while let Some(cut) = self.cuts.front().filter(|cut| has(cut, Level::Finalized, &self.reached)) {
-            self.finalized = cut.last;
-            self.cuts.pop_front();
-            is_shorter = true;
-        }
-        let dispersed = self.cuts.iter().take_while(|cut| has(cut, Level::Dispersed, &self.reached)).last();
-        self.dispersed = dispersed.map_or(self.finalized, |cut| cut.last).max(self.dispersed);
-        if is_shorter {
+        let floor = |passed: &BTreeMap<Option<StreamId>, Lsn>| passed.values().min().copied().unwrap_or(none);
+        let lowest = Marks { dispersed: floor(&dispersed), finalized: floor(&finalized) };
+        let known: BTreeSet<StreamId> = dispersed.keys().flatten().copied().collect();
+        let streams = known.iter().map(|stream| (*stream, marks(Some(*stream)).max(self.marks.of(*stream))));
+        let mut now = StreamMarks {
+            floor: self.marks.floor.max(lowest),
+            log: self.marks.log.max(marks(None)),
+            streams: streams.collect(),
+        };
+        let done = self.cuts.iter().take_while(|cut| cut.last <= now.floor.finalized).count();
+        self.cuts.drain(..done);
+        // A stream that is in no cut any more is as far as the log.
+        let in_cuts = |stream: &StreamId| self.cuts.iter().any(|cut| cut.needs.streams.contains_key(stream));
+        now.streams.retain(|stream, _| in_cuts(stream));
+        self.marks = now;
+        if done > 0 {
             let cuts = &self.cuts;
-            self.reached.retain(|segment, _| cuts.iter().any(|cut| cut.needs.contains(segment)));
+            self.reached.retain(|segment, _| cuts.iter().any(|cut| cut.needs.contains(*segment)));
         }
-        assert!(self.dispersed >= self.finalized, "what is finalized is dispersed");
+        let marks = self.marks.floor;
+        assert!(marks.dispersed >= marks.finalized, "what is finalized is dispersed");
+    }
+
+    /// The last LSN of the last cut that each stream has passed at a level; under `None`, a stream
+    /// without records.
+    fn passed(&self, level: Level) -> BTreeMap<Option<StreamId>, Lsn> {
+        let begin = self.marks.floor.at(Level::Finalized);
+        let streams: BTreeSet<StreamId> =
+            self.cuts.iter().flat_map(|cut| cut.needs.streams.keys().copied()).collect();
+        let mut going: BTreeSet<StreamId> = streams.clone();
+        let mut passed: BTreeMap<Option<StreamId>, Lsn> =
+            streams.into_iter().map(Some).chain([None]).map(|stream| (stream, begin)).collect();
+        for cut in &self.cuts {
+            if !cut.needs.log.iter().all(|segment| self.has(*segment, level)) {
+                break;
+            }
+            let fits = |stream: &StreamId| {
+                let group = cut.needs.group(*stream);
+                group.is_subset(&going) && cut.needs.of(&group).all(|segment| self.has(segment, level))
+            };
+            let goes_on: BTreeSet<StreamId> = going.iter().filter(|stream| fits(stream)).copied().collect();
+            going = goes_on;
+            passed.insert(None, cut.last);
+            passed.extend(going.iter().map(|stream| (Some(*stream), cut.last)));
+        }
+        passed
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use gw_types::{Level, Lsn, SegmentSeq};
-
-    use super::{Cut, Watermarks};
-
-    fn cut(last: u64, needs: &[u64]) -> Cut {
-        Cut { last: Lsn(last), needs: needs.iter().copied().map(SegmentSeq).collect() }
-    }
-
-    fn seqs(numbers: &[u64]) -> Vec<SegmentSeq> {
-        numbers.iter().copied().map(SegmentSeq).collect()
-    }
-
-    fn at(marks: &Watermarks) -> (u64, u64) {
-        (marks.at(Level::Dispersed).0, marks.at(Level::Finalized).0)
-    }
-
-    #[test]
-    fn a_watermark_passes_a_cut_only_with_all_its_segments() {
-        let mut marks = Watermarks::resume(Lsn(0), Lsn(0));
-        marks.push(cut(10, &[1, 2]), &[]);
-        marks.push(cut(20, &[3]), &[]);
-        marks.reached(&seqs(&[3]), Level::Finalized);
-        marks.reached(&seqs(&[1]), Level::Dispersed);
-        assert_eq!(at(&marks), (0, 0));
-        marks.reached(&seqs(&[2]), Level::Dispersed);
-        assert_eq!(at(&marks), (20, 0));
-        marks.reached(&seqs(&[1]), Level::Finalized);
-        assert_eq!(marks.missing(Level::Finalized, Lsn(15)), [SegmentSeq(2)].into());
-        marks.reached(&seqs(&[2]), Level::Finalized);
-        assert_eq!(at(&marks), (20, 20));
-    }
-
-    #[test]
-    fn a_segment_that_was_there_first_counts() {
-        let mut marks = Watermarks::resume(Lsn(0), Lsn(0));
-        marks.push(cut(1, &[9]), &[(SegmentSeq(9), Level::Finalized)]);
-        marks.push(cut(2, &[9]), &[(SegmentSeq(9), Level::Finalized)]);
-        assert_eq!(at(&marks), (2, 2));
-    }
-
-    #[test]
-    fn a_watermark_never_moves_back() {
-        let mut marks = Watermarks::resume(Lsn(7), Lsn(5));
-        marks.push(cut(9, &[1]), &[]);
-        assert_eq!(at(&marks), (7, 5));
-        marks.reached(&seqs(&[1]), Level::Dispersed);
-        assert_eq!(at(&marks), (9, 5));
-    }
-
-    #[test]
-    fn a_segment_that_died_is_excused_only_with_the_record_that_dropped_it() {
-        let mut marks = Watermarks::resume(Lsn(0), Lsn(0));
-        marks.push(cut(10, &[1, 2]), &[]);
-        marks.push(cut(20, &[3]), &[]);
-        assert_eq!(marks.excuse(SegmentSeq(2), Lsn(25)), None, "the drop is not cut yet");
-        marks.push(cut(30, &[4]), &[]);
-        marks.push(cut(40, &[5]), &[]);
-        let excuse = marks.excuse(SegmentSeq(2), Lsn(25)).unwrap();
-        assert_eq!(excuse.gone, [Lsn(10), Lsn(20)]);
-        assert_eq!(excuse.merged, Some(cut(30, &[1, 3, 4])));
-        marks.apply(excuse);
-        marks.reached(&seqs(&[1, 3, 5]), Level::Finalized);
-        assert_eq!(at(&marks), (0, 0), "10 may not be passed without 30");
-        marks.reached(&seqs(&[4]), Level::Finalized);
-        assert_eq!(at(&marks), (40, 40));
-        assert_eq!(marks.excuse(SegmentSeq(77), Lsn(40)).unwrap().merged, None);
-    }
-
-    #[test]
-    fn an_excuse_alone_may_finish_a_cut() {
-        let mut marks = Watermarks::resume(Lsn(0), Lsn(0));
-        marks.push(cut(10, &[1, 2]), &[(SegmentSeq(1), Level::Finalized)]);
-        let excuse = marks.excuse(SegmentSeq(2), Lsn(9)).unwrap();
-        marks.apply(excuse);
-        assert_eq!(at(&marks), (10, 10));
-        assert!(marks.reached.is_empty(), "nothing is remembered for nobody");
-    }
-}
+#[path = "watermark_tests.rs"]
+mod tests;

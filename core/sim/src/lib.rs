@@ -9,6 +9,7 @@ mod chain;
 mod clock;
 mod disk;
 mod fault;
+mod fault_keys;
 mod miners;
 mod rng;
 
@@ -16,5 +17,6 @@ pub use catalog::ForgettingCatalog;
 pub use chain::{CallKind, ChainFault, ModelChain};
 pub use clock::SimClock;
 pub use disk::{Fault, FaultDisk, FaultOp, ForgettingDisk, MemDisk};
+pub use fault_keys::{FaultKeys, FaultStriper, PortFault, PortOp};
 pub use miners::{MinerCounts, MinerFault, ModelMiners};
 pub use rng::Rng;

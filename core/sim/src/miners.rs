@@ -79,13 +79,16 @@ struct Inner {
     chain: ModelChain,
     clock: Arc<dyn Clock>,
     miners: Mutex<Vec<Miner>>,
+    /// Fragments that nobody takes.
+    unwanted: Mutex<BTreeSet<Hash32>>,
 }
 
 impl ModelMiners {
     /// `count` miners with room for `capacity` bytes each, registered on the chain with as much idle
     /// space. Number n has the account of n's bytes and the endpoint `http://miner-n:80`.
     pub fn new(chain: &ModelChain, clock: Arc<dyn Clock>, count: u8, capacity: u64) -> Self {
-        let inner = Inner { chain: chain.clone(), clock, miners: Mutex::default() };
+        let inner =
+            Inner { chain: chain.clone(), clock, miners: Mutex::default(), unwanted: Mutex::default() };
         let miners = Self { inner: Arc::new(inner) };
         for _ in 0..count {
             miners.add(capacity);
@@ -126,6 +129,10 @@ impl ModelMiners {
     /// Changes how a miner misbehaves.
     pub fn fault(&self, number: usize, change: impl FnOnce(&mut MinerFault)) {
         change(&mut self.inner.miners.lock()[number].fault);
+    }
+    /// From now on no miner takes these fragments; those of earlier calls are taken again.
+    pub fn refuse(&self, fragments: impl IntoIterator<Item = Hash32>) {
+        *self.inner.unwanted.lock() = fragments.into_iter().collect();
     }
     /// What a miner was asked since the start.
     pub fn counts(&self, number: usize) -> MinerCounts {
@@ -279,6 +286,9 @@ fn refused(why: &str) -> PortError {
 impl Miners for ModelMiners {
     async fn put(&self, miner: &MinerAddr, fid: Fid, fragment: Hash32, body: Bytes) -> PortResult<()> {
         let number = self.inner.visit(miner).await?;
+        if self.inner.unwanted.lock().contains(&fragment) {
+            return Err(unreachable_miner(miner));
+        }
         let chain = self.inner.lock_miner(number, |miner| miner.chain.clone());
         let zeros = fragment == ZERO_FRAGMENT && body.is_empty();
         if !zeros && body.len() as u64 != FRAGMENT_BYTES {

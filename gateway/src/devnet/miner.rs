@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cess_miner::{CollectConfig, Fault, Miner, MinerConfig, MinerStartError, RunningMiner};
 use gw_chain::{Signer, SubxtChain};
+use gw_clock::SystemClock;
 use gw_types::ports::{Clock, MinerChain};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -17,7 +18,6 @@ use zeroize::Zeroizing;
 
 use super::MINER_PATIENCE;
 use crate::cli::{DevMinerAct, MinerArgs};
-use crate::clock::SystemClock;
 use crate::datadir::{read_secret, write_secret};
 use crate::error::{Context, Error, Result, fail};
 

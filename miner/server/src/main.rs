@@ -11,14 +11,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use async_trait::async_trait;
 use cess_miner::{CollectConfig, Miner, MinerConfig, RunningMiner};
 use clap::Parser;
 use gw_chain::{Signer, SubxtChain};
-use gw_types::Timestamp;
-use gw_types::ports::{Clock, MinerChain};
+use gw_clock::SystemClock;
+use gw_types::ports::MinerChain;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
@@ -85,7 +83,7 @@ async fn run(args: Args) -> Result<(), Failure> {
     let chain = Arc::new(SubxtChain::connect(&args.chain, signer).await?);
     let mut config = MinerConfig::new(args.dir, args.listen, args.capacity);
     config.collect = (!args.keep_all).then(CollectConfig::default);
-    let clock = Arc::new(SystemClock(Instant::now()));
+    let clock = Arc::new(SystemClock::new());
     let miner = Miner::start(config, Arc::clone(&chain) as Arc<dyn MinerChain>, clock).await?;
     tokio::select! {
         announced = announce(&*chain, &miner, args.endpoint.as_deref()) => {
@@ -159,24 +157,6 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "a number is missing".to_owned())?;
     number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
-}
-
-/// The system's time. Only binaries ask for it.
-#[derive(Debug)]
-struct SystemClock(Instant);
-
-#[async_trait]
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::run::Result;
 /// Each package and the packages of ours it may depend on outside tests.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("gw-types", &[]),
+    ("gw-clock", &["gw-types"]),
     ("gw-codec", &["gw-types"]),
     ("gw-miner-wire", &["gw-types"]),
     ("gw-sim", &["gw-types", "gw-codec"]),
@@ -23,7 +24,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("gw-devchain", &["gw-types"]),
     ("gw-miner-client", &["gw-types", "gw-miner-wire"]),
     // The library knows the port only; its binary connects to the chain.
-    ("cess-miner", &["gw-types", "gw-miner-wire", "gw-chain"]),
+    ("cess-miner", &["gw-types", "gw-clock", "gw-miner-wire", "gw-chain"]),
     ("gw-s3", &["gw-types", "gw-store"]),
     ("gw-nbd", &["gw-types", "gw-store"]),
     ("xtask", &[]),

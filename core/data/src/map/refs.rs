@@ -42,6 +42,7 @@ impl Accounts {
             }
             row.live_bytes = u64::try_from(i128::from(row.live_bytes) + change)
                 .map_err(|_| inconsistent(format!("segment {seq} would have fewer than no live bytes")))?;
+            txn.stream(row.stream);
             rows::put_segment(txn, seq, &row)?;
         }
         Ok(())

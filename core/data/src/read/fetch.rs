@@ -51,6 +51,15 @@ impl<'a> Opener<'a> {
         Ok(Self { run, ciphers })
     }
 
+    /// Nothing opened, so the keys may be the wrong ones: they are asked for anew next time.
+    fn doubt(&self, shared: &Shared, keys: &BodyKeys) {
+        for span in &self.run.spans {
+            if let Some(wrapped) = keys.map.key(span.key) {
+                shared.ring.forget(span.key, wrapped);
+            }
+        }
+    }
+
     /// The plain bytes wanted, if every frame opens.
     fn open(&self, sealed: &[u8]) -> Result<Bytes, OpenError> {
         if sealed.len() as u64 != self.run.sealed_len() {
@@ -102,7 +111,12 @@ pub(crate) async fn fetch(shared: &Shared, keys: &BodyKeys, run: &SealedRun) -> 
             Err(error) if has_moved(shared, run, at)? => {
                 tracing::debug!(%error, segment = %run.segment, "bytes were moved while they were read");
             }
-            other => return other,
+            other => {
+                if matches!(other, Err(DataError::Corrupt(_) | DataError::Unreachable(_))) {
+                    opener.doubt(shared, keys);
+                }
+                return other;
+            }
         }
     }
 }

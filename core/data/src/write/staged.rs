@@ -116,6 +116,7 @@ pub(crate) fn fill(
     ranges: &[(Place, u64)],
 ) -> Result<(), DbError> {
     let mut changed: BTreeMap<SegmentSeq, SegmentRow> = BTreeMap::new();
+    txn.stream(lane.stream);
     for (place, live_bytes) in ranges {
         let seq = place.segment;
         let row = match changed.entry(seq) {

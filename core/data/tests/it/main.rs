@@ -5,6 +5,7 @@
 
 mod crash;
 mod disk_cache;
+mod keys_away;
 mod moves;
 mod remote;
 mod seal;

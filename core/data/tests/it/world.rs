@@ -12,7 +12,7 @@ use gw_codec::hash::fragment_hash;
 use gw_data::rows::{self, DealRow, DealState, SegmentState, StripeRow};
 use gw_data::{BodyKey, Data, DataConfig, DataError, DataMap, DataPorts, LaneClass, MapRows, SegmentFiles};
 use gw_db::{Db, DbConfig, DbPorts};
-use gw_sim::{ForgettingCatalog, ForgettingDisk, SimClock};
+use gw_sim::{FaultKeys, FaultStriper, ForgettingCatalog, ForgettingDisk, SimClock};
 use gw_tee::{RootKey, RootKeys};
 use gw_types::ports::{
     Clock, Disk, Keys, MinerAddr, MinerLatency, MinerStatus, Miners, StripeHashes, Striper, WrappedBucketKey,
@@ -183,6 +183,9 @@ pub struct World {
     pub catalog: ForgettingCatalog,
     pub clock: SimClock,
     pub keys: Arc<dyn Keys>,
+    /// The same, to be told how to misbehave.
+    pub key_faults: FaultKeys,
+    pub striper_faults: FaultStriper,
     pub miners: Arc<TestMiners>,
     pub config: DataConfig,
     pub db: Arc<Db>,
@@ -203,35 +206,49 @@ impl World {
     /// `ports_disk` is what the program sees: `disk`, or a wrapper of it.
     pub async fn on(ports_disk: Arc<dyn Disk>, disk: ForgettingDisk, config: DataConfig) -> Self {
         let clock = SimClock::default();
-        let keys: Arc<dyn Keys> =
-            Arc::new(RootKeys::new(RootKey::generate().unwrap(), Arc::new(clock.clone())));
+        let root = RootKeys::new(RootKey::generate().unwrap(), Arc::new(clock.clone()));
+        let key_faults = FaultKeys::new(Arc::new(root));
+        let striper_faults = FaultStriper::new(Arc::new(InlineStriper(Code::detect())));
+        let keys: Arc<dyn Keys> = Arc::new(key_faults.clone());
         let bucket = keys.new_bucket_key().await.unwrap();
         let miners = Arc::new(TestMiners { clock: clock.clone(), state: Mutex::default() });
         let catalog = ForgettingCatalog::new();
-        let (db, data) = open(ports_disk, &catalog, &clock, &keys, &miners, &config).await;
-        Self { disk, catalog, clock, keys, miners, config, db, data, bucket }
+        let (db, data) = open(ports_disk, &catalog, &clock, (&keys, &striper_faults), &miners, &config).await;
+        Self { disk, catalog, clock, keys, key_faults, striper_faults, miners, config, db, data, bucket }
     }
 
     /// Opens again on what is on this disk now.
     pub async fn reopened(self) -> Self {
-        let Self { disk, catalog, clock, keys, miners, config, db, data, bucket } = self;
+        let Self { disk, catalog, clock, keys, key_faults, striper_faults, miners, config, db, data, bucket } =
+            self;
         drop(data);
         db.close().await.unwrap();
         drop(db);
-        let (db, data) = open(Arc::new(disk.clone()), &catalog, &clock, &keys, &miners, &config).await;
-        Self { disk, catalog, clock, keys, miners, config, db, data, bucket }
+        let (db, data) =
+            open(Arc::new(disk.clone()), &catalog, &clock, (&keys, &striper_faults), &miners, &config).await;
+        Self { disk, catalog, clock, keys, key_faults, striper_faults, miners, config, db, data, bucket }
     }
 
     /// Another world on what a power cut now might leave.
     pub async fn power_cut(&self, seed: u64) -> Self {
         let (disk, catalog) = (self.disk.power_cut(seed), self.catalog.power_cut(seed));
         let (clock, keys, miners) = (self.clock.clone(), self.keys.clone(), self.miners.clone());
-        let (db, data) = open(Arc::new(disk.clone()), &catalog, &clock, &keys, &miners, &self.config).await;
+        let (db, data) = open(
+            Arc::new(disk.clone()),
+            &catalog,
+            &clock,
+            (&keys, &self.striper_faults),
+            &miners,
+            &self.config,
+        )
+        .await;
         Self {
             disk,
             catalog,
             clock,
             keys,
+            key_faults: self.key_faults.clone(),
+            striper_faults: self.striper_faults.clone(),
             miners,
             config: self.config.clone(),
             db,
@@ -381,7 +398,7 @@ async fn open(
     disk: Arc<dyn Disk>,
     catalog: &ForgettingCatalog,
     clock: &SimClock,
-    keys: &Arc<dyn Keys>,
+    (keys, striper): (&Arc<dyn Keys>, &FaultStriper),
     miners: &Arc<TestMiners>,
     config: &DataConfig,
 ) -> (Arc<Db>, Arc<Data>) {
@@ -395,7 +412,7 @@ async fn open(
         files,
         keys: keys.clone(),
         miners: miners.clone(),
-        striper: Arc::new(InlineStriper(Code::detect())),
+        striper: Arc::new(striper.clone()),
         clock,
     };
     let data = Data::open(ports, config.clone()).await.unwrap();

@@ -117,7 +117,7 @@ async fn staged_records_are_told_in_order_across_files_and_only_while_they_are_h
         for record in records {
             after = after.next();
             assert_eq!(record.lsn, after);
-            assert_eq!(record.stream, StreamId(after.0 as u32 % 3));
+            assert_eq!(record.streams, [StreamId(after.0 as u32 % 3)]);
             assert_eq!(record.names, [SegmentSeq(after.0 / 50)]);
             assert_eq!(record.changes.len(), 1);
             assert_eq!(record.changes[0].1.as_deref(), Some(&[after.0 as u8; 100][..]));

@@ -77,7 +77,7 @@ async fn three_checkpoints(machine: &Machine) -> Lsn {
 struct Made {
     changes: Vec<RowChange>,
     inline: Option<Vec<u8>>,
-    stream: StreamId,
+    streams: Vec<StreamId>,
 }
 
 /// What the outside world knows.
@@ -239,7 +239,7 @@ async fn check_records(machine: &Machine, db: &Db, world: &Rc<RefCell<World>>) {
         for record in records {
             after = after.next();
             let made = &world.log[&after];
-            assert_eq!((record.lsn, record.stream), (after, made.stream));
+            assert_eq!((record.lsn, &record.streams), (after, &made.streams));
             let mut changes = made.changes.clone();
             changes.sort();
             assert_eq!(record.changes, changes);
@@ -262,7 +262,9 @@ async fn write(db: Arc<Db>, world: Rc<RefCell<World>>, mut rng: Rng) {
             })
             .collect();
         let inline = rng.one_in(3).then(|| rng.bytes(600));
-        let stream = StreamId(rng.below(3) as u32);
+        let mut streams: Vec<_> = (0..=rng.below(2)).map(|_| StreamId(rng.below(3) as u32)).collect();
+        streams.sort_unstable();
+        streams.dedup();
         let committed = db.transact(|txn| {
             for (key, value) in &changes {
                 match value {
@@ -274,7 +276,7 @@ async fn write(db: Arc<Db>, world: Rc<RefCell<World>>, mut rng: Rng) {
                 let (segment, offset) = place_of(txn.lsn());
                 txn.place_inline(segment, offset, bytes.clone().into());
             }
-            txn.stream(stream);
+            streams.iter().for_each(|stream| txn.stream(*stream));
             Ok::<_, DbError>(())
         });
         let lsn = match committed {
@@ -285,7 +287,7 @@ async fn write(db: Arc<Db>, world: Rc<RefCell<World>>, mut rng: Rng) {
             }
             Err(_) => return,
         };
-        let before = world.borrow_mut().log.insert(lsn, Made { changes, inline, stream });
+        let before = world.borrow_mut().log.insert(lsn, Made { changes, inline, streams });
         assert!(before.is_none(), "an LSN was given twice");
         if rng.one_in(3) {
             continue;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use gw_data::rows;
 use gw_data::{DataError, Live};
-use gw_types::{Fid, Lsn, SegmentSeq, TERRITORY_BYTES_PER_SEGMENT};
+use gw_types::{Fid, Lsn, SegmentSeq, StreamId, TERRITORY_BYTES_PER_SEGMENT};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -28,6 +28,8 @@ use crate::error::DispersalError;
 use crate::room::{self, Space};
 use crate::shared::Shared;
 use crate::state::{Compacted, CompactionPhase, Who};
+use crate::upkeep::streams_of;
+use crate::watermark::StreamMarks;
 use plan::{Batch, Candidate, Terms};
 
 /// How long a deal that could not be moved is left.
@@ -336,7 +338,11 @@ impl Compactor {
             return Ok(());
         }
         self.phase(CompactionPhase::Dispersing);
-        self.finalized(run.reason, lsn).await?;
+        let mut streams = BTreeSet::new();
+        for fid in deals.keys() {
+            streams.extend(streams_of(&self.shared, *fid)?);
+        }
+        self.finalized(run.reason, &streams, lsn).await?;
         self.phase(CompactionPhase::Collecting);
         let mut left: Vec<Fid> = deals.keys().copied().collect();
         let deadline = self.shared.ports.clock.elapsed() + COLLECTING;
@@ -376,16 +382,22 @@ impl Compactor {
         Ok(())
     }
 
-    /// Waits for the watermark; has the log cut for it when that is urgent, also when it becomes so.
-    async fn finalized(&self, reason: Reason, lsn: Lsn) -> Result<(), DispersalError> {
+    /// Waits for the watermarks; has the log cut for them when that is urgent, also when it becomes so.
+    async fn finalized(
+        &self,
+        reason: Reason,
+        streams: &BTreeSet<StreamId>,
+        lsn: Lsn,
+    ) -> Result<(), DispersalError> {
         let mut marks = self.shared.board.marks();
         let mut asked = self.shared.desk.asked.subscribe();
         let mut is_urgent = reason.is_urgent();
         loop {
             if is_urgent {
-                self.shared.board.want(lsn);
+                streams.iter().for_each(|stream| self.shared.board.want(Some(*stream), lsn));
             }
-            let reached = async { marks.wait_for(|marks| marks.finalized >= lsn).await.is_ok() };
+            let is_passed = |marks: &StreamMarks| marks.of_all(streams.iter().copied()).finalized >= lsn;
+            let reached = async { marks.wait_for(is_passed).await.is_ok() };
             tokio::select! {
                 biased;
                 _ = reached => return Ok(()),

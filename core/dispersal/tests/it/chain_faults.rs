@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gw_sim::{CallKind, ChainFault, ModelMiners};
 use gw_types::ports::{DealSpec, DeclaredSegment, TerritoryState};
-use gw_types::{FRAGMENT_BYTES, Fid, Hash32, Level, SEGMENT_BYTES};
+use gw_types::{FRAGMENT_BYTES, Fid, Hash32, Level, SEGMENT_BYTES, StreamId};
 
 use crate::world::{Gateway, OWNER, World, sample, territory};
 
@@ -19,7 +19,7 @@ async fn got_there(world: &World, gateway: &Gateway, lsn: gw_types::Lsn, seconds
     let wait = async {
         tokio::select! {
             biased;
-            done = gateway.dispersal.wait(Level::Finalized, lsn) => done.is_ok(),
+            done = gateway.dispersal.wait(Level::Finalized, StreamId(0), lsn) => done.is_ok(),
             () = world.sleep(seconds) => false,
         }
     };
@@ -107,11 +107,15 @@ async fn a_declaration_of_an_earlier_life_is_fenced_off() {
 #[tokio::test]
 async fn a_refused_declaration_is_withdrawn_and_tried_again_with_pauses() {
     let world = World::new(12).await;
-    for _ in 0..5 {
+    // Bodies and the log are tried each on their own.
+    for _ in 0..10 {
         world.chain.fail_next(CallKind::Declare, ChainFault::Refused);
     }
     let (gateway, lsn) = started(&world).await;
-    assert!(!got_there(&world, &gateway, lsn, 12).await, "five refusals take pauses of 1, 2, 4 and 8 s");
+    assert!(
+        !got_there(&world, &gateway, lsn, 12).await,
+        "five refusals of each take pauses of 1, 2, 4 and 8 s"
+    );
     assert!(gateway.waiting_for().contains("was not declared"), "{}", gateway.waiting_for());
     assert!(got_there(&world, &gateway, lsn, 120).await);
     assert_eq!(gateway.waiting_for(), "");

@@ -88,7 +88,7 @@ async fn a_segment_that_dies_before_it_is_dispersed_is_dropped_and_holds_nobody_
     let early = async {
         tokio::select! {
             biased;
-            _ = gateway.dispersal.wait(Level::Dispersed, lsn) => true,
+            _ = gateway.dispersal.wait(Level::Dispersed, StreamId(0), lsn) => true,
             () = world.sleep(60) => false,
         }
     };

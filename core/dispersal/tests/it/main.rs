@@ -8,6 +8,8 @@ mod chain_faults;
 mod collect;
 mod compact;
 mod kill;
+mod port_faults;
 mod restore;
 mod smooth;
+mod streams;
 mod world;

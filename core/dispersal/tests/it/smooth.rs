@@ -5,7 +5,7 @@ use std::time::Duration;
 use gw_data::rows::{self, SegmentState};
 use gw_dispersal::DealName;
 use gw_sim::ModelMiners;
-use gw_types::Level;
+use gw_types::{Level, StreamId};
 
 use crate::world::{World, sample};
 
@@ -95,7 +95,7 @@ async fn waiters_share_one_cut() {
         let gateway = &gateway;
         async move {
             let lsn = gateway.try_put(&format!("{number}"), &sample(number, 3000)).await.unwrap();
-            gateway.dispersal.wait(Level::Finalized, lsn).await.unwrap();
+            gateway.dispersal.wait(Level::Finalized, StreamId(0), lsn).await.unwrap();
         }
     });
     world.run(futures::future::join_all(waits)).await;
@@ -130,7 +130,7 @@ async fn a_finished_body_that_nobody_commits_delays_only_what_shares_its_segment
     let held = world.run(gateway.stage(&sample(2, 200_000))).await.unwrap();
     let second = gateway.put("second", &sample(3, 200_000)).await;
     {
-        let mut wait = std::pin::pin!(gateway.dispersal.wait(Level::Finalized, second));
+        let mut wait = std::pin::pin!(gateway.dispersal.wait(Level::Finalized, StreamId(0), second));
         let early = async {
             tokio::select! {
                 biased;
@@ -169,14 +169,14 @@ async fn a_stop_ends_waits_and_a_start_goes_on() {
     let world = World::new(11).await;
     let gateway = world.open().await;
     let lsn = gateway.put("a", &sample(1, 5000)).await;
-    let waits = gateway.dispersal.wait(Level::Finalized, lsn);
+    let waits = gateway.dispersal.wait(Level::Finalized, StreamId(0), lsn);
     let stops = async {
         world.sleep(30).await;
         gateway.dispersal.stop().await;
     };
     let (waited, ()) = world.run(async { tokio::join!(waits, stops) }).await;
     assert!(waited.unwrap_err().to_string().contains("stopped"));
-    assert!(gateway.dispersal.wait(Level::Finalized, lsn).await.is_err(), "later waits too");
+    assert!(gateway.dispersal.wait(Level::Finalized, StreamId(0), lsn).await.is_err(), "later waits too");
     gateway.close().await;
     world.miners.add(64 << 23);
     let again = world.open().await;

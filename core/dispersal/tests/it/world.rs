@@ -17,12 +17,14 @@ use gw_data::{
 };
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_dispersal::{Dispersal, DispersalConfig, DispersalError, DispersalPorts, Restorable, RestorePorts};
-use gw_sim::{ForgettingCatalog, ForgettingDisk, ModelChain, ModelMiners, Rng, SimClock};
+use gw_sim::{
+    FaultKeys, FaultStriper, ForgettingCatalog, ForgettingDisk, ModelChain, ModelMiners, Rng, SimClock,
+};
 use gw_tee::{Entropy, RootKey, RootKeys};
 use gw_types::ports::{Clock, FileState, Keys, StripeHashes, Striper, WrappedBucketKey};
 use gw_types::{
     AccountId, FRAGMENT_BYTES, FRAGMENTS, Fid, FragmentIndex, Level, Lsn, PortError, PortErrorKind,
-    PortResult, SegmentSeq, TerritoryName,
+    PortResult, SegmentSeq, StreamId, TerritoryName,
 };
 use parking_lot::Mutex;
 
@@ -91,6 +93,9 @@ pub struct World {
     pub disk: ForgettingDisk,
     pub catalog: ForgettingCatalog,
     pub keys: Arc<dyn Keys>,
+    /// The same, to be told how to misbehave.
+    pub key_faults: FaultKeys,
+    pub striper_faults: FaultStriper,
     pub bucket: WrappedBucketKey,
     pub config: DispersalConfig,
     pub data_config: DataConfig,
@@ -113,7 +118,9 @@ impl World {
         chain.fund(OWNER, u128::MAX / 2);
         let entropy = Seeded(Mutex::new(Rng::new(7)));
         let root = RootKey::generate_from(&entropy).unwrap();
-        let keys: Arc<dyn Keys> = Arc::new(RootKeys::new(root, shared).with_entropy(Arc::new(entropy)));
+        let root_keys = RootKeys::new(root, shared).with_entropy(Arc::new(entropy));
+        let key_faults = FaultKeys::new(Arc::new(root_keys));
+        let keys: Arc<dyn Keys> = Arc::new(key_faults.clone());
         let bucket = keys.new_bucket_key().await.unwrap();
         let mut config = DispersalConfig::new(territory());
         // Every call makes a block here, so blocks go by quickly.
@@ -126,6 +133,8 @@ impl World {
             disk: ForgettingDisk::new(),
             catalog: ForgettingCatalog::new(),
             keys,
+            key_faults,
+            striper_faults: FaultStriper::new(Arc::new(InlineStriper(Code::detect()))),
             bucket,
             config,
             data_config: DataConfig::default(),
@@ -145,6 +154,8 @@ impl World {
             disk: ForgettingDisk::new(),
             catalog: ForgettingCatalog::new(),
             keys: self.keys.clone(),
+            key_faults: self.key_faults.clone(),
+            striper_faults: self.striper_faults.clone(),
             bucket: self.bucket.clone(),
             config: self.config.clone(),
             data_config: self.data_config.clone(),
@@ -193,7 +204,7 @@ impl World {
     }
 
     fn striper(&self) -> Arc<dyn Striper> {
-        Arc::new(InlineStriper(Code::detect()))
+        Arc::new(self.striper_faults.clone())
     }
 
     async fn db(&self) -> Result<(Arc<Db>, Arc<SegmentFiles>), gw_db::DbError> {
@@ -327,7 +338,12 @@ impl MapRows for NamedMaps {
 
 impl Gateway {
     pub async fn stage(&self, body: &Bytes) -> Result<StagedBody, DataError> {
-        let mut writer = self.data.begin(LaneClass::Bulk, &self.bucket, Some(body.len() as u64)).await?;
+        self.stage_in(StreamId(0), body).await
+    }
+
+    async fn stage_in(&self, stream: StreamId, body: &Bytes) -> Result<StagedBody, DataError> {
+        let len = Some(body.len() as u64);
+        let mut writer = self.data.begin_in(LaneClass::Bulk, stream, &self.bucket, len, None)?;
         for part in body.chunks(100_000) {
             writer.write(body.slice_ref(part)).await?;
         }
@@ -351,6 +367,36 @@ impl Gateway {
 
     pub async fn put(&self, name: &str, body: &Bytes) -> Lsn {
         self.clock.run_until(self.try_put(name, body)).await.unwrap()
+    }
+
+    /// Stores a body under a name in a stream of its own.
+    pub async fn put_in(&self, stream: StreamId, name: &str, body: &Bytes) -> Lsn {
+        let put = async {
+            let staged = self.stage_in(stream, body).await?;
+            let committed = self.db.transact(|txn| {
+                if let Some(old) = txn.get(&key(name))? {
+                    decoded(&old).release(txn)?;
+                }
+                let map = staged.attach(txn)?;
+                txn.put(key(name), postcard::to_stdvec(&map).unwrap());
+                Ok::<_, DataError>(())
+            })?;
+            self.db.wait_staged(committed.lsn).await?;
+            Ok::<_, DataError>(committed.lsn)
+        };
+        self.clock.run_until(put).await.unwrap()
+    }
+
+    /// Puts what a name shows under another name, too, in a stream: a commit of both.
+    pub fn share(&self, stream: StreamId, from: &str, to: &str) -> Lsn {
+        let committed = self.db.transact(|txn| {
+            let map = decoded(&txn.get(&key(from))?.expect("it is there"));
+            let shared = map.share(txn, 0..map.len)?;
+            txn.stream(stream);
+            txn.put(key(to), postcard::to_stdvec(&shared).unwrap());
+            Ok::<_, DataError>(())
+        });
+        committed.unwrap().lsn
     }
 
     /// Deletes what is under a name, if anything is, and waits until that is staged.

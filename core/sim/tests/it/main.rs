@@ -4,4 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests; the lint knows only the tests themselves")]
 
 mod chain;
+mod clock;
+mod fault_keys;
 mod miners;

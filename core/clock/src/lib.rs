@@ -1,5 +1,9 @@
-//! The system's clock, as the Clock port. The only place outside tests that asks the operating
-//! system what time it is.
+//! The system's clock, as the port [`gw_types::ports::Clock`], and the suite that every clock passes.
+//!
+//! The only place outside tests that asks the operating system what time it is: binaries make one and
+//! hand it on.
+
+pub mod conformance;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +12,7 @@ use gw_types::Timestamp;
 use gw_types::ports::Clock;
 
 /// Wall time from the system, waiting by tokio's timer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SystemClock {
     start: Instant,
 }
@@ -17,6 +21,12 @@ impl SystemClock {
     /// Elapsed time counts from here.
     pub fn new() -> Self {
         Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
