@@ -155,6 +155,16 @@ async fn restore(
             found.lsn.0, found.parts, found.parts_left
         ));
     }
+    if !found.streams_left.is_empty() && !accept_incomplete {
+        return fail(format!(
+            "bytes of {} volumes are on no miner that answers, so these volumes can be restored as they were \
+             earlier, and the rest up to record {} (see the log above). Nothing was changed. Start again \
+             when the miners are back. To give up what the volumes wrote since, for good: \
+             --accept-incomplete-restore",
+            found.streams_left.len(),
+            found.lsn.0
+        ));
+    }
     if found.parts > 0 {
         tracing::info!(
             parts = found.parts,
