@@ -15,7 +15,7 @@ mod core;
 mod digest;
 mod durability;
 mod error;
-#[allow(dead_code, unused_imports, reason = "mounts and volumes are being built on it")]
+#[allow(dead_code, unused_imports, reason = "mounts are being built on it")]
 mod file;
 mod history;
 mod lifecycle;
@@ -29,28 +29,32 @@ mod rows;
 mod store;
 mod sweep;
 mod user;
+mod volume;
 
 pub use api::files;
 pub use api::{
-    AccessKeyInfo, AclInfo, AclRequest, BUCKET_TAGS_MAX, BucketInfo, BucketListPage, BucketListRequest,
-    BucketOptions, BucketRules, BucketSettings, BucketStatus, ByteRange, CannedAcl, Checksum,
-    ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart, ContentHeaders,
-    CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, CustomerKey, DefaultRetention,
-    DeleteOutcome, DeleteTarget, Document, Encryption, Etag, EtagMatch, FinishOptions, GRANTS_MAX, Grant,
-    Grantee, Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, ListEntry, ListPage, ListRequest,
-    ListStart, LockMode, LockPeriod, NewCredential, NoncurrentExpiration, OBJECT_TAGS_MAX, ObjectAttributes,
-    ObjectInfo, ObjectLock, ObjectPart, ObjectWants, Ownership, PartInfo, PartListPage, PartNumber,
-    PartOutcome, Permission, PlacedFragment, PlacedRange, PlacedState, Placement, PublicBlock, PutOptions,
-    PutOutcome, Quota, ReadConditions, ReadOptions, Retention, Secret, StorageClass, StoreStatus, Tag,
-    UploadEntry, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions, Usage, UserInfo,
-    UserSpec, VersionEntry, VersionId, VersionListPage, VersionListRequest, Versioning, Watermarks,
+    AccessKeyInfo, AclInfo, AclRequest, AttachedInfo, BUCKET_TAGS_MAX, BucketInfo, BucketListPage,
+    BucketListRequest, BucketOptions, BucketRules, BucketSettings, BucketStatus, ByteRange, CannedAcl,
+    Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart,
+    ContentHeaders, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, CustomerKey,
+    DefaultRetention, DeleteOutcome, DeleteTarget, Document, Encryption, Etag, EtagMatch, ExportSpec,
+    FinishOptions, GRANTS_MAX, Grant, Grantee, Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen,
+    ListEntry, ListPage, ListRequest, ListStart, LockMode, LockPeriod, NewCredential, NoncurrentExpiration,
+    OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart, ObjectWants, Ownership, PartInfo,
+    PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment, PlacedRange, PlacedState, Placement,
+    PublicBlock, PutOptions, PutOutcome, Quota, ReadConditions, ReadOptions, Retention, SNAPSHOTS_MAX,
+    Secret, SnapshotInfo, SnapshotName, StorageClass, StoreStatus, Tag, UploadEntry, UploadId, UploadInfo,
+    UploadListPage, UploadListRequest, UploadOptions, Usage, UserInfo, UserSpec, VOLUME_STEP_BYTES,
+    VersionEntry, VersionId, VersionListPage, VersionListRequest, Versioning, VolumeInfo, Watermarks,
     WriteConditions, check_tags,
 };
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 pub use gw_data::DataStatus;
+pub use gw_data::MapRun;
 pub use lifecycle::LifecycleDone;
 pub use maps::StoredMaps;
 pub use multipart::PartWriter;
 pub use object::{ObjectBody, ObjectRead, ObjectWriter};
 pub use store::{PosixDefaults, Store, StoreConfig, StorePorts};
+pub use volume::{ExportOpened, Opened, Volume, VolumePiece};

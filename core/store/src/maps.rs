@@ -9,7 +9,7 @@
 use gw_data::{DataError, DataMap, MapRows};
 
 use crate::error::StoreError;
-use crate::rows::{self, DoomedRow, InodeBody, InodeRow, PartRow, key};
+use crate::rows::{self, DoomedRow, InodeBody, InodeRow, PartRow, SnapshotRow, key};
 
 /// The maps in the store's rows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +34,9 @@ impl MapRows for StoredMaps {
             }
             Some(&key::DOOMED) => {
                 rows::decode::<DoomedRow>("doomed", value).map(|doomed| doomed.0).map_err(unread)
+            }
+            Some(&key::SNAPSHOT) => {
+                rows::decode::<SnapshotRow>("snapshot", value).map(|row| vec![row.data]).map_err(unread)
             }
             _ => Ok(Vec::new()),
         }

@@ -95,7 +95,7 @@ impl Default for StoreConfig {
 /// The object core, as frontends see it. A cheap handle: clone it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 /// Opening, closing, and who is who.
@@ -380,7 +380,7 @@ impl Store {
         key: &ObjectKey,
         options: ReadOptions,
     ) -> StoreResult<ObjectRead> {
-        self.core.get(who, bucket, key, &options)
+        self.core.get_newest(who, bucket, key, &options).await
     }
     /// What an object is.
     pub async fn head(
@@ -390,7 +390,7 @@ impl Store {
         key: &ObjectKey,
         options: ReadOptions,
     ) -> StoreResult<ObjectInfo> {
-        self.core.head(who, bucket, key, &options)
+        self.core.head_newest(who, bucket, key, &options).await
     }
     /// Deletes an object or a version. What is not there is deleted already.
     pub async fn delete(

@@ -15,6 +15,7 @@ mod object;
 mod rules;
 mod status;
 mod user;
+mod volume;
 
 pub use acl::{
     AclInfo, AclRequest, CannedAcl, GRANTS_MAX, Grant, Grantee, Ownership, Permission, PublicBlock,
@@ -47,3 +48,6 @@ pub use status::{
     BucketStatus, PlacedFragment, PlacedRange, PlacedState, Placement, StoreStatus, Watermarks,
 };
 pub use user::{AccessKeyInfo, Credential, NewCredential, Secret, UserInfo, UserSpec};
+pub use volume::{
+    AttachedInfo, ExportSpec, SNAPSHOTS_MAX, SnapshotInfo, SnapshotName, VOLUME_STEP_BYTES, VolumeInfo,
+};

@@ -19,7 +19,7 @@
 //! **Usage.** A bucket counts what S3 sees of each name, and besides it what a working map is longer
 //! than the published one. So growth is refused by the quota when it happens, not when it is published.
 //!
-//! **Leases.** While a volume is attached its inode has a lease row, and only changes that bring its
+//! **Leases.** While a volume is attached its row has a lease, and only changes that bring its
 //! epoch are taken ([`Hand`]); everything that would replace or delete the inode is refused.
 
 mod publish;
@@ -34,7 +34,7 @@ use gw_types::{BucketName, InodeId};
 use crate::api::{Encryption, Etag};
 use crate::core::{Core, UsageChange, Work, load_bucket, load_usage};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::rows::{self, BucketRow, FileBody, InodeBody, InodeRow, LeaseRow, WorkingRow, key};
+use crate::rows::{self, BucketRow, FileBody, InodeBody, InodeRow, VolumeRow, WorkingRow, key};
 
 pub(crate) use publish::Publishing;
 pub(crate) use read::FilePiece;
@@ -198,9 +198,15 @@ impl Work<'_, '_> {
 
     /// Whether an inode may be changed by `hand`, or (`None`) replaced and deleted.
     pub(crate) fn check_lease(&self, inode: InodeId, hand: Option<Hand>) -> StoreResult<()> {
-        let lease: Option<LeaseRow> = rows::load(&*self.txn, "lease", &key::lease(inode))?;
+        let row: Option<VolumeRow> = rows::load(&*self.txn, "volume", &key::volume(inode))?;
+        let lease = row.as_ref().and_then(|row| row.lease.as_ref());
         match (lease, hand) {
-            (None, None | Some(Hand::Mount)) => Ok(()),
+            (None, Some(Hand::Mount)) => Ok(()),
+            (None, None) if row.as_ref().is_some_and(|row| row.snapshots > 0) => Err(StoreError::new(
+                StoreErrorKind::Leased,
+                "the object is a volume with snapshots; delete these first",
+            )),
+            (None, None) => Ok(()),
             (Some(lease), Some(Hand::Lease(epoch))) if lease.epoch == epoch => Ok(()),
             (_, Some(Hand::Lease(_))) => {
                 Err(StoreError::new(StoreErrorKind::Leased, "the volume's lease has been taken away"))

@@ -18,7 +18,8 @@ use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::history;
 use crate::namespace::{self, Presence, Spot};
 use crate::rows::{
-    self, BucketRow, FileBody, InodeBody, InodeRow, Leaf, LeafKind, PartsRow, Published, WorkingRow, key,
+    self, BucketRow, FileBody, InodeBody, InodeRow, Leaf, LeafKind, PartsRow, Published, VolumeRow,
+    WorkingRow, key,
 };
 
 /// Whether there was anything to publish.
@@ -41,11 +42,14 @@ impl Core {
 
     /// Publishes what a former run was working on, and forgets its leases. Nobody writes yet.
     pub(crate) fn publish_left(&self) -> StoreResult<()> {
-        for (row, _) in self.all_under(&key::leases())? {
-            self.commit(|work| {
-                work.txn.delete(row.to_vec());
-                Ok(())
-            })?;
+        for (row, value) in self.all_under(&key::volumes())? {
+            let mut volume: VolumeRow = rows::decode("volume", &value)?;
+            if volume.lease.take().is_some() {
+                self.commit(|work| {
+                    work.put_row(row.to_vec(), &volume);
+                    Ok(())
+                })?;
+            }
         }
         for (row, value) in self.all_under(&key::all_working())? {
             let Some(inode) = key::id_of(&row) else { continue };
@@ -69,7 +73,7 @@ impl Core {
     }
 
     /// All rows of a table. For small ones.
-    fn all_under(&self, prefix: &[u8]) -> StoreResult<Vec<(bytes::Bytes, bytes::Bytes)>> {
+    pub(crate) fn all_under(&self, prefix: &[u8]) -> StoreResult<Vec<(bytes::Bytes, bytes::Bytes)>> {
         const PAGE: usize = 512;
         let snapshot = self.snapshot();
         let (mut out, mut from) = (Vec::new(), Vec::new());

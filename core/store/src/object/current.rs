@@ -202,7 +202,11 @@ impl Work<'_, '_> {
         }
         self.check_lease(inode, None)?;
         self.txn.delete(inode_key);
-        self.txn.delete(key::working(inode));
+        for beside in [key::working(inode), key::volume(inode)] {
+            if self.txn.get(&beside)?.is_some() {
+                self.txn.delete(beside);
+            }
+        }
         self.drop_excess(&row)?;
         let InodeBody::File(file) = row.body else { return Ok(()) };
         let mut maps: Vec<DataMap> = file.working.into_iter().collect();

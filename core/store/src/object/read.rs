@@ -34,6 +34,8 @@ pub(crate) struct Found {
     pub(crate) inode: InodeId,
     pub(crate) published: Published,
     pub(crate) parts: Vec<crate::api::ObjectPart>,
+    /// A mount or a volume has changed it since.
+    pub(crate) is_behind: bool,
 }
 
 /// Finds the current object or a version, with the errors that S3 wants.
@@ -89,9 +91,9 @@ pub(crate) fn find(
 
 fn open_inode(read: &impl Read, bucket: BucketRow, inode: InodeId, with_parts: bool) -> StoreResult<Found> {
     let row: InodeRow = rows::must(read, "inode", &key::inode(inode))?;
-    let published = match row.body {
-        InodeBody::File(file) => file.published,
-        _ => None,
+    let (published, is_behind) = match row.body {
+        InodeBody::File(file) => (file.published, file.working.is_some()),
+        _ => (None, false),
     };
     let published =
         published.ok_or_else(|| StoreError::corrupt("a published name leads to an inode that is not"))?;
@@ -100,7 +102,7 @@ fn open_inode(read: &impl Read, bucket: BucketRow, inode: InodeId, with_parts: b
     } else {
         Vec::new()
     };
-    Ok(Found { bucket, inode, published, parts })
+    Ok(Found { bucket, inode, published, parts, is_behind })
 }
 
 /// Conditions of a read.
@@ -173,6 +175,8 @@ pub struct ObjectRead {
     info: ObjectInfo,
     data: Arc<DataMap>,
     bucket_key: WrappedBucketKey,
+    /// Which inode, where a mount or a volume has changed it since.
+    behind: Option<InodeId>,
 }
 
 impl ObjectRead {
@@ -234,6 +238,36 @@ impl Core {
         Ok(found.into_parts()?.1)
     }
 
+    /// [`Core::head`], of no less of an attached volume than was flushed.
+    pub(crate) async fn head_newest(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &ReadOptions,
+    ) -> StoreResult<ObjectInfo> {
+        let found = self.look(&self.snapshot(), who, bucket, key, options)?;
+        if found.is_behind && self.publish_attached(bucket, found.inode).await? {
+            return self.head(who, bucket, key, options);
+        }
+        Ok(found.into_parts()?.1)
+    }
+
+    /// [`Core::get`], of no less of an attached volume than was flushed.
+    pub(crate) async fn get_newest(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &ReadOptions,
+    ) -> StoreResult<ObjectRead> {
+        let read = self.get(who, bucket, key, options)?;
+        match read.behind {
+            Some(inode) if self.publish_attached(bucket, inode).await? => self.get(who, bucket, key, options),
+            _ => Ok(read),
+        }
+    }
+
     pub(crate) fn get(
         self: &Arc<Self>,
         who: &Authenticated,
@@ -276,8 +310,10 @@ impl Core {
         if options.customer_key.is_some() {
             found.published.data = found.open_map(options.customer_key.as_ref())?;
         }
+        let behind = found.is_behind.then_some(found.inode);
         let (bucket, info, data) = found.into_parts()?;
         Ok(ObjectRead {
+            behind,
             core: self.clone(),
             pin: Arc::new(pin),
             info,

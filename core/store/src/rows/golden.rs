@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, FileBody, InodeBody,
-    InodeRow, Leaf, LeafKind, LeaseRow, PartRow, PartsRow, Place, Posix, Published, Summary, SweepRow,
-    UploadRow, UserRow, VersionRow, WorkingRow, decode, encode,
+    AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, ExportRow, FileBody,
+    InodeBody, InodeRow, Leaf, LeafKind, Lease, PartRow, PartsRow, Place, Posix, Published, SnapshotRow,
+    Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow, WorkingRow, decode, encode,
 };
 use crate::api::{
     BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag,
@@ -151,7 +151,26 @@ fn inodes() {
     check(&PartsRow(vec![part]), "0101ac02080101000401020304");
     check(&DoomedRow(vec![data()]), "0101ac02010902aabb0000");
     check(&WorkingRow { bucket: "b".to_owned() }, "010162");
-    check(&LeaseRow { epoch: 300, holder: "h".to_owned(), since: Timestamp(1) }, "01ac02016802");
+    let lease = Lease { epoch: 300, holder: "h".to_owned(), since: Timestamp(1) };
+    let volume = VolumeRow {
+        bucket: "b".to_owned(),
+        key: "k".to_owned(),
+        created: Timestamp(2),
+        snapshots: 3,
+        lease: Some(lease),
+    };
+    check(&volume, "010162016b040301ac02016802");
+    check(&SnapshotRow { created: Timestamp(2), data: data() }, "0104ac02010902aabb0000");
+    let export = ExportRow {
+        inode: InodeId(300),
+        bucket: "b".to_owned(),
+        key: "k".to_owned(),
+        snapshot: Some("s".to_owned()),
+        read_only: true,
+        anyone: false,
+        users: vec!["u".to_owned()],
+    };
+    check(&export, "01ac020162016b010173010001 0175".replace(' ', "").as_str());
 }
 
 #[test]

@@ -128,17 +128,6 @@ pub(crate) struct WorkingRow {
     pub(crate) bucket: String,
 }
 
-/// Who alone may change a file. Forgotten at a start: whoever held it is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LeaseRow {
-    /// Grows with each lease; changes under an older one are refused.
-    pub(crate) epoch: u64,
-    /// For people.
-    pub(crate) holder: String,
-    /// Since when.
-    pub(crate) since: Timestamp,
-}
-
 /// Bytes of a deleted inode that a reader still had in hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DoomedRow(pub(crate) Vec<DataMap>);

@@ -19,7 +19,9 @@
 //!   23 completed at| time(8) | rest of the 22 key
 //!   24 sweep       | upload(8)
 //!   25 doomed      | inode(8)
-//!   28 lease       | inode(8)
+//!   28 volume      | inode(8)
+//!   29 snapshot    | inode(8) | name
+//!   2a export      | name
 //! ```
 //!
 //! A bucket is named by its root directory's inode, which is never reused. `esc` writes `00` as
@@ -48,10 +50,12 @@ const COMPLETED: u8 = 0x22;
 const COMPLETED_AT: u8 = 0x23;
 const SWEEP: u8 = 0x24;
 pub(crate) const DOOMED: u8 = 0x25;
-const LEASE: u8 = 0x28;
+const VOLUME: u8 = 0x28;
+pub(crate) const SNAPSHOT: u8 = 0x29;
+const EXPORT: u8 = 0x2a;
 
 /// Tables whose rows may hold maps.
-pub(crate) const WITH_MAPS: [u8; 3] = [INODE, PART, DOOMED];
+pub(crate) const WITH_MAPS: [u8; 4] = [INODE, PART, DOOMED, SNAPSHOT];
 
 /// Bytes before the name in keys with one id.
 pub(crate) const ID_PREFIX_LEN: usize = 9;
@@ -301,12 +305,28 @@ pub(crate) fn all_working() -> [u8; 1] {
     [WORKING]
 }
 
-pub(crate) fn lease(inode: InodeId) -> Vec<u8> {
-    id(LEASE, inode.0, 0)
+pub(crate) fn volume(inode: InodeId) -> Vec<u8> {
+    id(VOLUME, inode.0, 0)
 }
 
-pub(crate) fn leases() -> [u8; 1] {
-    [LEASE]
+pub(crate) fn volumes() -> [u8; 1] {
+    [VOLUME]
+}
+
+pub(crate) fn snapshot(inode: InodeId, name: &str) -> Vec<u8> {
+    named(SNAPSHOT, inode.0, name.as_bytes())
+}
+
+pub(crate) fn snapshots(inode: InodeId) -> Vec<u8> {
+    id(SNAPSHOT, inode.0, 0)
+}
+
+pub(crate) fn export(name: &str) -> Vec<u8> {
+    text(EXPORT, name)
+}
+
+pub(crate) fn exports() -> [u8; 1] {
+    [EXPORT]
 }
 
 /// The number behind the table byte.

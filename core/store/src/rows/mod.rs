@@ -11,6 +11,7 @@ pub(crate) mod key;
 mod name;
 mod upload;
 mod user;
+mod volume;
 
 use bytes::Bytes;
 use gw_db::Read;
@@ -19,12 +20,12 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use bucket::BucketRow;
 pub(crate) use inode::{
-    DirCounts, DoomedRow, FileBody, InodeBody, InodeRow, LeaseRow, PartsRow, Place, Posix, Published,
-    WorkingRow,
+    DirCounts, DoomedRow, FileBody, InodeBody, InodeRow, PartsRow, Place, Posix, Published, WorkingRow,
 };
 pub(crate) use name::{DentryRow, Directory, Leaf, LeafKind, Summary, VersionRow};
 pub(crate) use upload::{CompletedRow, PartRow, SweepRow, UploadRow};
 pub(crate) use user::{AccessKeyRow, UserRow};
+pub(crate) use volume::{ExportRow, Lease, SnapshotRow, VolumeRow};
 
 use crate::error::{StoreError, StoreResult};
 

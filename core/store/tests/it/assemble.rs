@@ -152,6 +152,11 @@ impl Machine {
             .map(|totals| totals.live_bytes)
             .sum()
     }
+    /// Waits until what is left to be done on maps is done.
+    pub async fn tend(&self) {
+        let data = self.below.lock().as_ref().unwrap().1.clone();
+        data.tend_layers().await.unwrap();
+    }
     /// What dispersal says bodies may still take of the territory.
     pub fn set_room(&self, bytes: Option<u64>) {
         let data = self.below.lock().as_ref().unwrap().1.clone();

@@ -16,3 +16,4 @@ mod random;
 mod support;
 mod users;
 mod versions;
+mod volumes;
