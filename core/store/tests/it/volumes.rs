@@ -208,7 +208,7 @@ async fn after_a_power_cut_a_volume_is_as_it_was_between_two_writes_and_not_befo
         let store = after.open().await;
         let here = Here { store, ..here.clone() };
         let found = all(&here.attach("v").await.unwrap()).await;
-        let is_one = since_flush.iter().any(|state| *state == found);
+        let is_one = since_flush.contains(&found);
         assert!(is_one, "seed {seed}: not a state that was there since the last flush");
         assert!(here.get("v").await.unwrap() == found, "seed {seed}: what was left is published");
     }
