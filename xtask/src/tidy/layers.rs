@@ -27,6 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cess-miner", &["gw-types", "gw-clock", "gw-miner-wire", "gw-chain"]),
     ("gw-s3", &["gw-types", "gw-store"]),
     ("gw-nbd", &["gw-types", "gw-store"]),
+    ("gw-fuse", &["gw-types", "gw-store"]),
     ("xtask", &[]),
     ("examples", &[]),
 ];

@@ -1,0 +1,7 @@
+//! The promises of a mount, on real mounts of namespaces in memory.
+
+mod hanging;
+mod harness;
+mod life;
+mod posix;
+mod remembered;
