@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use gw_db::Read;
+use gw_types::ports::WrappedBucketKey;
 use gw_types::{Action, Authenticated, BucketName, InodeId, Level, StreamId};
 
 use crate::access;
@@ -9,7 +10,7 @@ use crate::api::{
     AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketRules, BucketSettings,
     CannedAcl, Quota, Usage, Versioning,
 };
-use crate::core::{Core, Work, load_bucket, load_usage};
+use crate::core::{Core, Done, Work, load_bucket, load_usage};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::namespace::new_directory;
 use crate::rows::{self, BucketRow, DirCounts, InodeBody, InodeRow, key};
@@ -41,7 +42,22 @@ impl Core {
         let owner = self.new_owner(who, &options)?;
         check_free(&owner, load_bucket(&self.snapshot(), name)?.as_ref())?;
         let bucket_key = self.keys.new_bucket_key().await?;
-        let done = self.commit(|work| {
+        let done = self.bucket_make(who, name, options, bucket_key)?;
+        let row = done.value;
+        self.settle(done.lsn, row.stream, row.settings.level).await?;
+        Ok(info(name, &row))
+    }
+
+    /// The commit of it.
+    pub(crate) fn bucket_make(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        options: BucketOptions,
+        bucket_key: WrappedBucketKey,
+    ) -> StoreResult<Done<BucketRow>> {
+        let owner = self.new_owner(who, &options)?;
+        self.commit(|work| {
             access::decide(&*work.txn, who, Action::CreateBucket)?;
             check_free(&owner, load_bucket(&*work.txn, name)?.as_ref())?;
             let root = work.new_inode();
@@ -59,11 +75,9 @@ impl Core {
             work.txn.stream(row.stream);
             work.put_row(key::usage(root), &Usage::default());
             work.put_bucket(name, &row);
+            work.changes.bucket(name);
             Ok(row)
-        })?;
-        let row = done.value;
-        self.settle(done.lsn, row.stream, row.settings.level).await?;
-        Ok(info(name, &row))
+        })
     }
 
     fn new_owner(&self, who: &Authenticated, options: &BucketOptions) -> StoreResult<String> {
@@ -79,6 +93,16 @@ impl Core {
     }
 
     pub(crate) async fn bucket_delete(&self, who: &Authenticated, name: &BucketName) -> StoreResult<()> {
+        let done = self.bucket_remove(who, name)?;
+        self.settle(done.lsn, done.value.stream, done.value.settings.level).await
+    }
+
+    /// The commits of it.
+    pub(crate) fn bucket_remove(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+    ) -> StoreResult<Done<BucketRow>> {
         let row = self.bucket(&self.snapshot(), who, Action::DeleteBucket, name)?;
         let check = |work: &Work<'_, '_>| {
             let row = work.same_bucket(who, Action::DeleteBucket, name, row.root)?;
@@ -101,9 +125,10 @@ impl Core {
             work.txn.delete(key::inode(row.root));
             work.txn.delete(key::bucket(name));
             work.txn.stream(row.stream);
+            work.changes.bucket(name);
             Ok(())
         })?;
-        self.settle(done.lsn, row.stream, row.settings.level).await
+        Ok(Done { value: row, lsn: done.lsn })
     }
 
     pub(crate) fn bucket_head(
@@ -326,7 +351,7 @@ impl Work<'_, '_> {
     fn check_empty(&self, root: InodeId) -> StoreResult<()> {
         let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(root))?;
         match row.body {
-            InodeBody::Directory(counts) if counts == DirCounts::default() => Ok(()),
+            InodeBody::Directory(counts) if counts.is_vacant() => Ok(()),
             InodeBody::Directory(counts) if counts.visible + counts.history == 0 => Err(StoreError::new(
                 StoreErrorKind::BucketNotEmpty,
                 format!("{} names are left in the bucket that S3 does not list", counts.entries),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::future::{self, Either};
 use gw_data::{Data, DataMap};
-use gw_db::{Db, Read, Snapshot, Txn};
+use gw_db::{Db, DbError, Read, Snapshot, Txn};
 use gw_types::ports::{Clock, Keys};
 use gw_types::{
     Authenticated, BucketName, InodeId, Level, Lsn, PortErrorKind, StreamId, Timestamp, UploadSeq, VersionSeq,
@@ -20,6 +20,7 @@ use crate::api::Usage;
 use crate::durability::Durability;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::pins::{Pins, Releases};
+use crate::posix::{Changes, MountId, Watchers};
 use crate::rows::{self, BucketRow, key};
 use crate::user::CredentialCache;
 use crate::{StoreConfig, StorePorts};
@@ -39,6 +40,7 @@ pub(crate) struct Core {
     pub(crate) pins: Pins,
     pub(crate) credentials: CredentialCache,
     pub(crate) policies: Policies,
+    pub(crate) watchers: Watchers,
 }
 
 /// What a commit gave.
@@ -62,6 +64,7 @@ impl Core {
             pins: Pins::default(),
             credentials,
             policies: Policies::default(),
+            watchers: Watchers::default(),
         }
     }
 
@@ -74,18 +77,38 @@ impl Core {
         &self,
         act: impl FnOnce(&mut Work<'_, '_>) -> StoreResult<T>,
     ) -> StoreResult<Done<T>> {
+        self.commit_by(None, act)
+    }
+
+    /// The same for a mount, which need not be told of its own changes.
+    pub(crate) fn commit_by<T, E: From<DbError>>(
+        &self,
+        mount: Option<MountId>,
+        act: impl FnOnce(&mut Work<'_, '_>) -> Result<T, E>,
+    ) -> Result<Done<T>, E> {
         let mut releases = self.pins.releases();
+        let mut changes = self.watchers.begin();
         let done = self.db.transact(|txn| {
             let now = txn.now();
-            act(&mut Work { core: self, txn, now, index: 0, releases: &mut releases })
+            let (releases, changes) = (&mut releases, &mut changes);
+            act(&mut Work { core: self, txn, now, index: 0, removing: None, releases, changes })
         })?;
         // Readers that looked before the commit and pin after it find the inode gone and look again.
         drop(releases);
+        self.watchers.tell(done.lsn, mount, changes);
         Ok(Done { value: done.value, lsn: done.lsn })
     }
 
-    /// Returns when the commit is as durable as asked for.
+    /// Returns when the commit is as durable as asked for, and mounts know of it (as far as they
+    /// listen: [`Watchers::told`]).
     pub(crate) async fn settle(&self, lsn: Lsn, stream: StreamId, level: Level) -> StoreResult<()> {
+        self.secure(lsn, stream, level).await?;
+        self.watchers.told(lsn, &*self.clock).await;
+        Ok(())
+    }
+
+    /// Returns when the commit is as durable as asked for.
+    pub(crate) async fn secure(&self, lsn: Lsn, stream: StreamId, level: Level) -> StoreResult<()> {
         self.db.wait_staged(lsn).await.map_err(|error| StoreError::from(error).maybe_done())?;
         if level == Level::Staged {
             return Ok(());
@@ -146,7 +169,10 @@ pub(crate) struct Work<'w, 't> {
     pub(crate) txn: &'w mut Txn<'t>,
     pub(crate) now: Timestamp,
     index: u64,
-    releases: &'w mut Releases,
+    /// A directory that a mount removes: it does not stay because it is held.
+    pub(crate) removing: Option<InodeId>,
+    pub(crate) releases: &'w mut Releases,
+    pub(crate) changes: &'w mut Changes,
 }
 
 impl Work<'_, '_> {
@@ -163,7 +189,7 @@ impl Work<'_, '_> {
         if row.root == root { Ok(row) } else { Err(StoreErrorKind::NoSuchBucket.into()) }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         assert!(self.index < 1 << INDEX_BITS, "a commit takes fewer numbers than its index can count");
         let number = self.txn.lsn().0 << INDEX_BITS | self.index;
         self.index += 1;
@@ -203,18 +229,23 @@ impl Work<'_, '_> {
 
     /// Keeps the bucket's usage, and refuses what would pass its quota. Only growth is refused.
     pub(crate) fn account(&mut self, bucket: &BucketRow, change: UsageChange) -> StoreResult<()> {
+        self.tally(bucket, change, true)
+    }
+
+    /// The same, where what takes something away must not fail for want of room (`refuse` is false).
+    pub(crate) fn tally(&mut self, bucket: &BucketRow, change: UsageChange, refuse: bool) -> StoreResult<()> {
         let mut usage = load_usage(&*self.txn, bucket.root)?;
         change.apply(&mut usage)?;
         let quota = bucket.settings.quota;
         let over = |max: Option<u64>, now: u64| max.is_some_and(|max| now > max);
-        let grows = change.bytes + change.upload_bytes > 0;
+        let grows = refuse && change.bytes + change.upload_bytes > 0;
         if grows && over(quota.bytes_max, usage.bytes + usage.upload_bytes) {
             return Err(StoreError::new(
                 StoreErrorKind::QuotaExceeded,
                 "the bucket's byte quota would be passed",
             ));
         }
-        let more = change.objects + change.noncurrent > 0;
+        let more = refuse && change.objects + change.noncurrent > 0;
         if more && over(quota.objects_max, usage.objects + usage.noncurrent) {
             return Err(StoreError::new(
                 StoreErrorKind::QuotaExceeded,

@@ -6,12 +6,14 @@
 //! row of its own finds when it is noncurrent.
 
 use gw_db::Read;
-use gw_types::VersionSeq;
+use gw_types::{InodeId, VersionSeq};
 
 use crate::core::{UsageChange, Work};
 use crate::error::{StoreError, StoreResult};
 use crate::namespace::Spot;
-use crate::rows::{self, Leaf, LeafKind, VersionRow, key};
+use crate::rows::{
+    self, FileBody, InodeBody, InodeRow, Leaf, LeafKind, PartsRow, Place, Published, VersionRow, key,
+};
 
 /// The newest noncurrent version or marker.
 pub(crate) fn newest(read: &impl Read, spot: &Spot) -> StoreResult<Option<(VersionSeq, VersionRow)>> {
@@ -95,19 +97,50 @@ impl Work<'_, '_> {
     ) -> StoreResult<()> {
         self.take_version(spot, seq, row, change);
         if let VersionRow::Object { inode, .. } = row {
-            self.unlink(*inode)?;
+            let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(*inode))?;
+            self.bury(*inode, row)?;
         }
         Ok(())
     }
 
     /// The current object becomes noncurrent.
-    pub(crate) fn retire(&mut self, spot: &Spot, leaf: &Leaf, change: &mut UsageChange) {
+    pub(crate) fn retire(&mut self, spot: &Spot, leaf: &Leaf, change: &mut UsageChange) -> StoreResult<()> {
         if let Some(summary) = leaf.published {
             change.objects -= 1;
             change.bytes -= summary.size as i64;
-            let row = VersionRow::Object { inode: leaf.inode, summary };
-            self.add_version(spot, summary.version, &row, change);
+            let inode = self.detach(spot, leaf.inode)?;
+            self.add_version(spot, summary.version, &VersionRow::Object { inode, summary }, change);
         }
+        Ok(())
+    }
+
+    /// Takes a name off a published inode and answers the one that history has from now on: the same
+    /// one where nobody else can change it, else a copy that shares its bytes.
+    pub(crate) fn detach(&mut self, spot: &Spot, inode: InodeId) -> StoreResult<InodeId> {
+        let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(inode))?;
+        if row.places.len() <= 1 && !self.releases.keeps(inode) {
+            return Ok(inode);
+        }
+        let past = self.copy_published(inode, &row)?;
+        self.unname(spot, inode)?;
+        Ok(past)
+    }
+
+    /// An inode without names that holds what another one has published.
+    pub(crate) fn copy_published(&mut self, inode: InodeId, row: &InodeRow) -> StoreResult<InodeId> {
+        let published =
+            row.published().ok_or_else(|| StoreError::corrupt("a version was never published"))?;
+        let data = published.data.share(self.txn, 0..published.data.len)?;
+        let published = Published { data, ..published.clone() };
+        let past = self.new_inode();
+        if published.has_parts {
+            let parts: PartsRow = rows::must(&*self.txn, "parts", &key::parts_of(inode))?;
+            self.put_row(key::parts_of(past), &parts);
+        }
+        let body = InodeBody::File(Box::new(FileBody { working: None, published: Some(published) }));
+        let row = InodeRow { places: Vec::new(), body, ..row.clone() };
+        self.put_row(key::inode(past), &row);
+        Ok(past)
     }
 
     /// After something was taken from a name without a leaf: if its newest row is an object now,
@@ -118,6 +151,10 @@ impl Work<'_, '_> {
         self.take_version(spot, seq, &row, change);
         change.objects += 1;
         change.bytes += summary.size as i64;
-        Ok(Some(Leaf { inode, kind: LeafKind::File, published: Some(summary) }))
+        let mut row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(inode))?;
+        row.places = vec![Place { parent: spot.parent, name: spot.name.clone() }];
+        row.posix.nlink = 1;
+        self.put_row(key::inode(inode), &row);
+        Ok(Some(Leaf { inode, kind: LeafKind::File, published: Some(summary), cookie: None }))
     }
 }

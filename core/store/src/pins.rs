@@ -1,11 +1,14 @@
-//! Pins: which bodies are being read, so that nobody releases bytes under a reader.
+//! Pins and holds: which bodies are being read and which inodes a mount knows, so that nobody takes
+//! them away meanwhile.
 //!
 //! A reader looks an inode up on a snapshot, pins it, and looks whether it is still there. A commit
 //! that deletes an inode asks [`Releases::begin`]: pinned, it leaves the bytes as a doomed row for
 //! the last reader; free, it marks the inode as going until the commit is visible, and a reader that
 //! meets the mark looks again. Either the reader saw the inode alive after pinning, and then the
-//! commit sees the pin; or it looks again and finds the newer state. Nothing here is durable: after a
-//! crash nobody reads, and [`crate::Store::open`] releases every doomed row.
+//! commit sees the pin; or it looks again and finds the newer state. A mount holds an inode in the same
+//! way ([`Pins::hold`], [`Releases::keeps`]); a held one stays, as an orphan, when its last name goes.
+//! Nothing here is durable: after a crash nobody reads or holds, and [`crate::Store::open`] releases
+//! every doomed row and every orphan.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +22,10 @@ use crate::core::Core;
 struct State {
     pinned: HashMap<InodeId, Pinned>,
     going: HashSet<InodeId>,
+    /// By how many mounts.
+    held: HashMap<InodeId, usize>,
+    /// Handles that may write, over all mounts.
+    writers: HashMap<InodeId, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +47,44 @@ impl Pins {
         }
         state.pinned.entry(inode).or_default().readers += 1;
         Some(Pin { core: core.clone(), inode })
+    }
+    /// Holds an inode for a mount. `false`: it is being taken away just now; look again.
+    pub(crate) fn hold(&self, inode: InodeId) -> bool {
+        let mut state = self.0.lock();
+        if state.going.contains(&inode) {
+            return false;
+        }
+        *state.held.entry(inode).or_default() += 1;
+        true
+    }
+    /// Takes one hold back; `true` when it was the last.
+    pub(crate) fn let_go(&self, inode: InodeId) -> bool {
+        let mut state = self.0.lock();
+        let Some(holders) = state.held.get_mut(&inode) else { return false };
+        *holders -= 1;
+        if *holders > 0 {
+            return false;
+        }
+        state.held.remove(&inode);
+        true
+    }
+    /// A handle that may write was opened.
+    pub(crate) fn begin_writing(&self, inode: InodeId) {
+        *self.0.lock().writers.entry(inode).or_default() += 1;
+    }
+    /// One was closed; `true` when it was the last.
+    pub(crate) fn end_writing(&self, inode: InodeId) -> bool {
+        let mut state = self.0.lock();
+        let Some(writers) = state.writers.get_mut(&inode) else { return false };
+        *writers -= 1;
+        if *writers > 0 {
+            return false;
+        }
+        state.writers.remove(&inode);
+        true
+    }
+    pub(crate) fn is_written(&self, inode: InodeId) -> bool {
+        self.0.lock().writers.contains_key(&inode)
     }
     pub(crate) fn releases(&self) -> Releases {
         Releases { pins: self.clone(), going: Vec::new() }
@@ -67,6 +112,17 @@ pub(crate) struct Releases {
 }
 
 impl Releases {
+    /// Whether a mount holds the inode; if not, none can until the commit is visible.
+    pub(crate) fn keeps(&mut self, inode: InodeId) -> bool {
+        let mut state = self.pins.0.lock();
+        if state.held.contains_key(&inode) {
+            return true;
+        }
+        if state.going.insert(inode) {
+            self.going.push(inode);
+        }
+        false
+    }
     /// Whether the inode's bytes may be released now; otherwise its last reader will.
     pub(crate) fn begin(&mut self, inode: InodeId) -> bool {
         let mut state = self.pins.0.lock();
@@ -74,8 +130,9 @@ impl Releases {
             pinned.doomed = true;
             return false;
         }
-        state.going.insert(inode);
-        self.going.push(inode);
+        if state.going.insert(inode) {
+            self.going.push(inode);
+        }
         true
     }
 }

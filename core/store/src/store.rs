@@ -27,6 +27,7 @@ use crate::error::StoreResult;
 use crate::lifecycle::LifecycleDone;
 use crate::multipart::{PartPlace, PartWriter};
 use crate::object::{Extra, ObjectRead, ObjectWriter, Spoken};
+use crate::posix::{MountOptions, StoreFiles};
 
 /// What the store stands on: opened by the binary, the store's own from then on.
 #[derive(Debug)]
@@ -561,6 +562,15 @@ impl Store {
         request: UploadListRequest,
     ) -> StoreResult<UploadListPage> {
         self.core.upload_list(who, &request)
+    }
+}
+
+/// Mounts.
+impl Store {
+    /// The namespace as files: one bucket, or all. `NoSuchBucket` or `AccessDenied` where the one
+    /// bucket cannot be listed.
+    pub async fn mount(&self, options: MountOptions) -> StoreResult<StoreFiles> {
+        self.core.mount(options).await
     }
 }
 

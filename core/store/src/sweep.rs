@@ -1,6 +1,7 @@
-//! What is deleted later: bytes that a reader still had, and part rows of finished uploads.
+//! What is deleted later: bytes that a reader still had, part rows of finished uploads, and inodes
+//! that only a mount held.
 //!
-//! Both are named by rows written in the commit that made them garbage, so a crash loses nothing:
+//! All are named by rows written in the commit that made them garbage, so a crash loses nothing:
 //! [`Core::sweep_all`] at open goes on where the last run stopped. Deleting is cut in commits of
 //! [`BATCH`] rows, so that no commit grows with the size of an upload.
 
@@ -34,9 +35,15 @@ impl Core {
             let snapshot = self.snapshot();
             let doomed = rows::under(&snapshot, &key::all_doomed(), &[], BATCH)?;
             let sweeps = rows::under(&snapshot, &key::sweeps(), &[], BATCH)?;
+            let orphans = rows::under(&snapshot, &key::orphans(), &[], BATCH)?;
             drop(snapshot);
-            if doomed.is_empty() && sweeps.is_empty() {
+            if doomed.is_empty() && sweeps.is_empty() && orphans.is_empty() {
                 return Ok(());
+            }
+            for (row, _) in orphans {
+                if let Some(inode) = key::id_of(&row) {
+                    self.commit(|work| work.collect(InodeId(inode)))?;
+                }
             }
             for (row, _) in doomed {
                 if let Some(inode) = key::id_of(&row) {

@@ -110,6 +110,11 @@ impl Work<'_, '_> {
         let old = body.published.take();
         let mut attributes =
             old.as_ref().map_or_else(ObjectAttributes::default, |old| old.attributes.clone());
+        if old.is_none()
+            && let Some((first, _)) = names.first()
+        {
+            crate::posix::first_attributes(&mut row.xattrs, &first.name, &mut attributes);
+        }
         bucket.lock_new(self.now, &mut attributes)?;
         let published = Published {
             version: self.new_version(),
@@ -203,7 +208,7 @@ impl Work<'_, '_> {
         };
         let was = Presence::of(Some(&old), has_history(self)?);
         if kept {
-            self.retire(spot, &old, change);
+            self.retire(spot, &old, change)?;
         } else if let Some(gone) = old.published {
             change.objects -= 1;
             change.bytes -= gone.size as i64;
@@ -211,7 +216,7 @@ impl Work<'_, '_> {
         if versioning == Versioning::Suspended {
             self.remove_null(spot, change)?;
         }
-        let leaf = Leaf { inode, kind: LeafKind::File, published: Some(summary) };
+        let leaf = Leaf { inode, kind: LeafKind::File, published: Some(summary), cookie: old.cookie };
         self.set_leaf(spot, Some(leaf));
         change.objects += 1;
         change.bytes += summary.size as i64;

@@ -5,7 +5,7 @@
 //! noncurrent version), then the rows.
 
 use gw_data::DataMap;
-use gw_types::{Timestamp, VersionSeq};
+use gw_types::{InodeId, Timestamp, VersionSeq};
 
 use crate::api::{
     Checksum, Etag, ObjectAttributes, ObjectPart, PutOutcome, VersionId, Versioning, WriteConditions,
@@ -15,8 +15,8 @@ use crate::error::{StoreErrorKind, StoreResult};
 use crate::history;
 use crate::namespace::{self, Presence, Spot};
 use crate::rows::{
-    self, BucketRow, DentryRow, FileBody, InodeBody, InodeRow, Leaf, LeafKind, PartsRow, Place, Posix,
-    Published, Summary, key,
+    self, BucketRow, DentryRow, FileBody, InodeBody, InodeRow, Leaf, LeafKind, OrphanRow, PartsRow, Place,
+    Posix, Published, Summary, key,
 };
 
 /// Set-uid, set-gid: dropped when the bytes change.
@@ -102,7 +102,7 @@ impl Work<'_, '_> {
             Some(spot) if versioning != Versioning::Off => history::newest(&*self.txn, spot)?.is_some(),
             _ => false,
         };
-        let is = Presence { entry: true, visible: true, history: has_history };
+        let is = Presence::object(has_history);
         let spot = self.make_way(bucket.root, &located, is)?;
         if found.is_some() {
             self.adjust(spot.parent, was, is)?;
@@ -133,7 +133,7 @@ impl Work<'_, '_> {
         &mut self,
         bucket: &BucketRow,
         spot: &Spot,
-        inode: gw_types::InodeId,
+        inode: InodeId,
         posix: Posix,
         published: Published,
     ) -> PutOutcome {
@@ -155,53 +155,69 @@ impl Work<'_, '_> {
             body: InodeBody::File(Box::new(FileBody { working: None, published: Some(published) })),
         };
         self.put_row(key::inode(inode), &row);
-        let leaf = Leaf { inode, kind: LeafKind::File, published: Some(summary) };
+        let leaf = Leaf { inode, kind: LeafKind::File, published: Some(summary), cookie: None };
         self.put_dentry(spot.parent, &spot.name, &DentryRow::Leaf(leaf));
         outcome
     }
 
     /// What becomes of the object that was current. Its dentry is written over by the caller.
-    fn displace(
+    pub(crate) fn displace(
         &mut self,
         spot: &Spot,
         old: &Leaf,
         versioning: Versioning,
         change: &mut UsageChange,
     ) -> StoreResult<()> {
-        let Some(summary) = old.published else { return self.unlink(old.inode) };
+        let Some(summary) = old.published else { return self.unname(spot, old.inode) };
         let keep = match versioning {
             Versioning::Off => false,
             Versioning::Enabled => true,
             Versioning::Suspended => !summary.null,
         };
-        if keep {
-            self.retire(spot, old, change);
-            return Ok(());
-        }
-        self.drop_current(old, change)
+        if keep { self.retire(spot, old, change) } else { self.drop_current(spot, old, change) }
     }
 
     /// Deletes the object that was current.
-    pub(crate) fn drop_current(&mut self, old: &Leaf, change: &mut UsageChange) -> StoreResult<()> {
+    pub(crate) fn drop_current(
+        &mut self,
+        spot: &Spot,
+        old: &Leaf,
+        change: &mut UsageChange,
+    ) -> StoreResult<()> {
         if let Some(summary) = old.published {
             change.objects -= 1;
             change.bytes -= summary.size as i64;
         }
-        self.unlink(old.inode)
+        self.unname(spot, old.inode)
     }
 
-    /// Takes one name from an inode; with its last name it goes, and its bytes with its last reader.
-    pub(crate) fn unlink(&mut self, inode: gw_types::InodeId) -> StoreResult<()> {
-        let inode_key = key::inode(inode);
-        let mut row: InodeRow = rows::must(&*self.txn, "inode", &inode_key)?;
-        if row.posix.nlink > 1 {
-            row.posix.nlink -= 1;
-            row.posix.ctime = self.now;
-            self.put_row(inode_key, &row);
+    /// Takes one name from an inode; with its last name it goes, unless a mount holds it.
+    pub(crate) fn unname(&mut self, spot: &Spot, inode: InodeId) -> StoreResult<()> {
+        let mut row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(inode))?;
+        row.places.retain(|place| place.parent != spot.parent || place.name != spot.name);
+        row.posix.ctime = self.now;
+        row.posix.nlink = row.places.len() as u32;
+        if row.places.is_empty() {
+            return self.bury(inode, row);
+        }
+        self.changes.inode(inode);
+        self.put_row(key::inode(inode), &row);
+        Ok(())
+    }
+
+    /// An inode that no name leads to: it goes, and its bytes with its last reader. While a mount
+    /// holds it, it stays as an orphan.
+    pub(crate) fn bury(&mut self, inode: InodeId, mut row: InodeRow) -> StoreResult<()> {
+        self.check_lease(inode, None)?;
+        if self.releases.keeps(inode) {
+            row.places.clear();
+            row.posix.nlink = 0;
+            self.changes.inode(inode);
+            self.put_row(key::inode(inode), &row);
+            self.put_row(key::orphan(inode), &OrphanRow);
             return Ok(());
         }
-        self.check_lease(inode, None)?;
-        self.txn.delete(inode_key);
+        self.txn.delete(key::inode(inode));
         for beside in [key::working(inode), key::volume(inode)] {
             if self.txn.get(&beside)?.is_some() {
                 self.txn.delete(beside);

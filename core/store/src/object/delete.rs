@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use gw_types::{Action, Authenticated, BucketName, InodeId, Level, VersionSeq};
+use gw_types::{Action, Authenticated, BucketName, InodeId, Level, Timestamp, VersionSeq};
 
 use super::current::{check_summary, check_write, shown_id};
 use crate::access::Act;
-use crate::api::{DeleteOutcome, DeleteTarget, LockMode, VersionId, Versioning};
+use crate::api::{DeleteOutcome, DeleteTarget, LockMode, ObjectAttributes, VersionId, Versioning};
 use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreErrorKind, StoreResult};
 use crate::history;
@@ -98,6 +98,23 @@ fn is_refusal(kind: StoreErrorKind) -> bool {
     )
 }
 
+/// Whether an object of these attributes may go: `Locked` if not.
+pub(crate) fn check_lock(
+    bucket: &BucketRow,
+    attributes: &ObjectAttributes,
+    now: Timestamp,
+    bypass: bool,
+) -> StoreResult<()> {
+    if bucket.rules.lock.is_none() {
+        return Ok(());
+    }
+    let held = attributes.legal_hold()? == Some(true);
+    let retained = attributes.retention()?.is_some_and(|retention| {
+        retention.until > now && !(bypass && retention.mode == LockMode::Governance)
+    });
+    if held || retained { Err(StoreErrorKind::Locked.into()) } else { Ok(()) }
+}
+
 impl Work<'_, '_> {
     /// The bucket, where `who` may delete this in it, and lift a retention that it asks to bypass.
     fn delete_from(
@@ -119,17 +136,15 @@ impl Work<'_, '_> {
     }
 
     /// A version under a legal hold stays, and so does one within its retention.
-    fn check_unlocked(&self, bucket: &BucketRow, inode: InodeId, bypass: bool) -> StoreResult<()> {
+    pub(crate) fn check_unlocked(&self, bucket: &BucketRow, inode: InodeId, bypass: bool) -> StoreResult<()> {
         if bucket.rules.lock.is_none() {
             return Ok(());
         }
         let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(inode))?;
-        let Some(published) = row.published() else { return Ok(()) };
-        let held = published.attributes.legal_hold()? == Some(true);
-        let retained = published.attributes.retention()?.is_some_and(|retention| {
-            retention.until > self.now && !(bypass && retention.mode == LockMode::Governance)
-        });
-        if held || retained { Err(StoreErrorKind::Locked.into()) } else { Ok(()) }
+        match row.published() {
+            Some(published) => check_lock(bucket, &published.attributes, self.now, bypass),
+            None => Ok(()),
+        }
     }
 
     /// Deletes one target. Refusals come before the first write.
@@ -165,7 +180,7 @@ impl Work<'_, '_> {
     ) -> StoreResult<DeleteOutcome> {
         if let (Some(spot), Some(leaf)) = (spot, leaf) {
             let mut change = UsageChange::default();
-            self.drop_current(&leaf, &mut change)?;
+            self.drop_current(&spot, &leaf, &mut change)?;
             self.set_leaf(&spot, None);
             self.adjust(spot.parent, Presence::of(Some(&leaf), false), Presence::default())?;
             self.account(bucket, change)?;
@@ -188,14 +203,14 @@ impl Work<'_, '_> {
             None => false,
         };
         let was = Presence::of(leaf.as_ref(), had_history);
-        let is = Presence { entry: false, visible: false, history: true };
+        let is = Presence { history: true, ..Presence::default() };
         let spot = self.make_way(bucket.root, located, is)?;
         if found.is_some() {
             if let Some(leaf) = &leaf {
                 if null && leaf.published.is_some_and(|summary| summary.null) {
-                    self.drop_current(leaf, &mut change)?;
+                    self.drop_current(&spot, leaf, &mut change)?;
                 } else {
-                    self.retire(&spot, leaf, &mut change);
+                    self.retire(&spot, leaf, &mut change)?;
                 }
                 self.set_leaf(&spot, None);
             }
@@ -252,7 +267,7 @@ impl Work<'_, '_> {
         let was = Presence::of(leaf.as_ref(), had_history);
         let mut now = leaf;
         if let (Some(_), Some(leaf)) = (current, &leaf) {
-            self.drop_current(leaf, &mut change)?;
+            self.drop_current(&spot, leaf, &mut change)?;
             now = None;
         }
         if let Some((seq, row)) = &old {

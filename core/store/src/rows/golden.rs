@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::{
     AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, ExportRow, FileBody,
-    InodeBody, InodeRow, Leaf, LeafKind, Lease, PartRow, PartsRow, Place, Posix, Published, SnapshotRow,
-    Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow, WorkingRow, decode, encode,
+    InodeBody, InodeRow, Leaf, LeafKind, Lease, OrphanRow, PartRow, PartsRow, Place, Posix, Published,
+    SnapshotRow, Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow, WorkingRow, decode, encode,
 };
 use crate::api::{
     BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag,
@@ -108,14 +108,17 @@ fn users_and_buckets() {
 
 #[test]
 fn names() {
-    let leaf = Leaf { inode: InodeId(4097), kind: LeafKind::File, published: Some(summary()) };
+    let leaf = Leaf { inode: InodeId(4097), kind: LeafKind::File, published: Some(summary()), cookie: None };
     check(
         &DentryRow::Leaf(leaf),
-        "010081200001802000ac0201111111111111111111111111111111110380a8d6b90700010201",
+        "010081200001802000ac0201111111111111111111111111111111110380a8d6b9070001020100",
     );
-    check(&DentryRow::Leaf(Leaf { kind: LeafKind::BlockDevice, published: None, ..leaf }), "010081200500");
-    let directory = Directory { inode: InodeId(3), visible: true, history: false };
-    check(&DentryRow::Directory(directory), "0101030100");
+    check(
+        &DentryRow::Leaf(Leaf { kind: LeafKind::BlockDevice, published: None, cookie: Some(9), ..leaf }),
+        "0100812005000109",
+    );
+    let directory = Directory { inode: InodeId(3), visible: true, history: false, live: true };
+    check(&DentryRow::Directory(directory), "010103010001");
     check(
         &VersionRow::Object { inode: InodeId(4097), summary: summary() },
         "01008120802000ac0201111111111111111111111111111111110380a8d6b90700010201",
@@ -142,13 +145,22 @@ fn inodes() {
         "0106a403010201020406070105016e01016101620101ac02010902aabb00000180200100222222222222222222222222222222220e0103742f7800000000000001016b0176080104746167730107010100040102030400ac02010902aabb0000",
     );
     check(
-        &inode(InodeBody::Directory(DirCounts { entries: 3, visible: 2, history: 1 })),
-        "0106a403010201020406070105016e010161016200030201",
+        &inode(InodeBody::Directory(DirCounts {
+            entries: 3,
+            visible: 2,
+            history: 1,
+            live: 4,
+            directories: 5,
+            kept: true,
+            generation: 6,
+        })),
+        "0106a403010201020406070105016e01016101620003020104050106",
     );
     check(&inode(InodeBody::Symlink(b"to".to_vec())), "0106a403010201020406070105016e01016101620202746f");
     check(&inode(InodeBody::Special(0x0801)), "0106a403010201020406070105016e0101610162038110");
     let part = ObjectPart { number: PartNumber::new(300).unwrap(), len: 8, checksums: vec![checksum()] };
     check(&PartsRow(vec![part]), "0101ac02080101000401020304");
+    assert_eq!(hex::encode(encode(&OrphanRow)), "01");
     check(&DoomedRow(vec![data()]), "0101ac02010902aabb0000");
     check(&WorkingRow { bucket: "b".to_owned() }, "010162");
     let lease = Lease { epoch: 300, holder: "h".to_owned(), since: Timestamp(1) };

@@ -1,4 +1,4 @@
-//! Tables 0x18, 0x1c and 0x25: inodes, what stands beside them, and what is left of deleted ones.
+//! Tables 0x18, 0x1c to 0x1e, 0x25 and 0x28: inodes, what stands beside them, and what is left of deleted ones.
 //!
 //! An inode is a file, directory, symlink or special file of the one namespace. A file has two
 //! states: what S3 sees is `published` and only ever replaced as a whole; what a mount or a volume
@@ -34,7 +34,8 @@ pub(crate) struct Place {
     pub(crate) name: Vec<u8>,
 }
 
-/// Children of a directory, counted. The last two are propagated upwards on 0 <-> 1 only.
+/// Children of a directory, counted. `visible`, `history` and whether it lives are propagated upwards
+/// on 0 <-> 1 only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DirCounts {
     /// Dentries of any kind.
@@ -43,6 +44,25 @@ pub(crate) struct DirCounts {
     pub(crate) visible: u64,
     /// Names with noncurrent versions or delete markers, and directories that have such below.
     pub(crate) history: u64,
+    /// What a mount finds: leaves of any kind, and directories that live.
+    pub(crate) live: u64,
+    /// How many of these are directories.
+    pub(crate) directories: u64,
+    /// Nothing is left in it, but a mount holds it; an orphan row says so too.
+    pub(crate) kept: bool,
+    /// How often it came back to life under its number.
+    pub(crate) generation: u32,
+}
+
+impl DirCounts {
+    /// Whether a mount finds it. A directory that does not live is there for its history alone.
+    pub(crate) fn lives(&self) -> bool {
+        self.live > 0 || self.kept
+    }
+    /// Whether nothing asks for it any more.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.entries == 0 && self.visible == 0 && self.history == 0 && !self.lives()
+    }
 }
 
 /// What S3 sees of a file.
@@ -109,6 +129,13 @@ pub(crate) struct InodeRow {
 }
 
 impl InodeRow {
+    /// A directory's counts; `None` for anything else.
+    pub(crate) fn counts(&self) -> Option<&DirCounts> {
+        match &self.body {
+            InodeBody::Directory(counts) => Some(counts),
+            _ => None,
+        }
+    }
     pub(crate) fn published(&self) -> Option<&Published> {
         match &self.body {
             InodeBody::File(file) => file.published.as_ref(),
@@ -127,6 +154,11 @@ pub(crate) struct WorkingRow {
     /// The bucket's name.
     pub(crate) bucket: String,
 }
+
+/// An inode that is there only because a mount holds it: one without names, or a directory that
+/// nothing is left in. Resolved at the last forget, or when the store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrphanRow;
 
 /// Bytes of a deleted inode that a reader still had in hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@
 //!   1b null        | parent(8) | name            where the noncurrent null version is
 //!   1c parts       | inode(8)
 //!   1d working    | inode(8)                   files that are worked on
+//!   1e orphan      | inode(8)
 //!   20 upload      | bucket(8) | esc(key) | seq(8)
 //!   21 part        | upload(8) | number(2)
 //!   22 completed   | bucket(8) | esc(key) | seq(8)
@@ -44,6 +45,7 @@ const VERSION: u8 = 0x1a;
 const NULL_VERSION: u8 = 0x1b;
 const PARTS: u8 = 0x1c;
 const WORKING: u8 = 0x1d;
+const ORPHAN: u8 = 0x1e;
 const UPLOAD: u8 = 0x20;
 pub(crate) const PART: u8 = 0x21;
 const COMPLETED: u8 = 0x22;
@@ -169,6 +171,14 @@ pub(crate) fn inode(inode: InodeId) -> Vec<u8> {
 
 pub(crate) fn parts_of(inode: InodeId) -> Vec<u8> {
     id(PARTS, inode.0, 0)
+}
+
+pub(crate) fn orphan(inode: InodeId) -> Vec<u8> {
+    id(ORPHAN, inode.0, 0)
+}
+
+pub(crate) fn orphans() -> [u8; 1] {
+    [ORPHAN]
 }
 
 /// `name` ends with `/` for a directory.

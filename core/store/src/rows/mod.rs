@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use bucket::BucketRow;
 pub(crate) use inode::{
-    DirCounts, DoomedRow, FileBody, InodeBody, InodeRow, PartsRow, Place, Posix, Published, WorkingRow,
+    DirCounts, DoomedRow, FileBody, InodeBody, InodeRow, OrphanRow, PartsRow, Place, Posix, Published,
+    WorkingRow,
 };
 pub(crate) use name::{DentryRow, Directory, Leaf, LeafKind, Summary, VersionRow};
 pub(crate) use upload::{CompletedRow, PartRow, SweepRow, UploadRow};

@@ -44,6 +44,15 @@ pub(crate) struct Leaf {
     pub(crate) kind: LeafKind,
     /// `None`: absent for S3.
     pub(crate) published: Option<Summary>,
+    /// Where `readdir` stands behind it; `None`: at the inode's number. Only a further name of an
+    /// inode has one of its own, so no two names of a directory share one.
+    pub(crate) cookie: Option<u64>,
+}
+
+impl Leaf {
+    pub(crate) fn cookie(&self) -> u64 {
+        self.cookie.unwrap_or(self.inode.0)
+    }
 }
 
 /// A directory. The flags say whether its counts are above zero, so that listings need not look.
@@ -52,6 +61,7 @@ pub(crate) struct Directory {
     pub(crate) inode: InodeId,
     pub(crate) visible: bool,
     pub(crate) history: bool,
+    pub(crate) live: bool,
 }
 
 /// A name in a directory.

@@ -11,6 +11,7 @@ mod listing;
 mod locks;
 mod multipart;
 mod objects;
+mod posix;
 mod races;
 mod random;
 mod support;
