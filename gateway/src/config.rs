@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::{Context, Result, fail};
+use crate::notify::{self, NotifySection};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Config {
     pub dispersal: DispersalSection,
     #[serde(default)]
     pub compaction: CompactionSection,
+    /// `[[notify]]`: where events of buckets may go. Default nowhere.
+    #[serde(default)]
+    pub notify: Vec<NotifySection>,
 }
 
 /// `[s3]`
@@ -192,7 +196,21 @@ fn default_data_dir() -> PathBuf {
 }
 
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["data_dir", "s3", "admin", "chain", "territory", "key", "store", "dispersal", "compaction"]),
+    (
+        "",
+        &[
+            "data_dir",
+            "s3",
+            "admin",
+            "chain",
+            "territory",
+            "key",
+            "store",
+            "dispersal",
+            "compaction",
+            "notify",
+        ],
+    ),
     ("s3", &["listen", "regions", "base_domains", "new_buckets", "sigv2", "tls"]),
     ("s3.tls", &["cert", "key"]),
     ("admin", &["listen"]),
@@ -242,15 +260,24 @@ fn refuse_unknown(table: &toml::Table) -> Result<()> {
             }
             inner
         };
-        for key in inner.into_iter().flat_map(toml::Table::keys) {
-            if !known.contains(&key.as_str()) {
-                let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
-                let nearest = known
-                    .iter()
-                    .min_by_key(|candidate| strsim::damerau_levenshtein(candidate, key))
-                    .expect("every section has keys");
-                return fail(format!("there is no key {prefix}{key}; did you mean {prefix}{nearest}?"));
-            }
+        inner.map_or(Ok(()), |inner| refuse_unknown_in(section, inner, known))?;
+    }
+    let notify = table.get("notify").and_then(toml::Value::as_array);
+    for target in notify.into_iter().flatten().filter_map(toml::Value::as_table) {
+        refuse_unknown_in("notify", target, notify::KEYS)?;
+    }
+    Ok(())
+}
+
+fn refuse_unknown_in(section: &str, table: &toml::Table, known: &[&str]) -> Result<()> {
+    for key in table.keys() {
+        if !known.contains(&key.as_str()) {
+            let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
+            let nearest = known
+                .iter()
+                .min_by_key(|candidate| strsim::damerau_levenshtein(candidate, key))
+                .expect("every section has keys");
+            return fail(format!("there is no key {prefix}{key}; did you mean {prefix}{nearest}?"));
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use gw_db::catalog::{Engine, open_engine};
 use gw_db::disk::FileDisk;
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_dispersal::{Dispersal, DispersalConfig, DispersalError, DispersalPorts, Restorable, RestorePorts};
-use gw_store::{Durability, Store, StoreConfig, StorePorts, StoredMaps};
+use gw_store::{Durability, EventTarget, Store, StoreConfig, StorePorts, StoredMaps};
 use gw_tee::LocalStriper;
 use gw_types::ports::{Chain, Clock, Disk, Keys, Miners, Striper};
 use gw_types::{Level, Lsn, PortError, PortErrorKind, PortResult, StreamId};
@@ -45,6 +45,8 @@ pub struct CoreConfig {
     /// An empty folder is filled from the network, if a log of this account and root key is there. Whether
     /// that may be done although a part of that log is left out.
     pub accept_incomplete_restore: bool,
+    /// Where events may go.
+    pub event_targets: Vec<EventTarget>,
 }
 
 /// The running core.
@@ -105,6 +107,7 @@ impl Core {
             clock: Arc::clone(&ports.clock),
         };
         let dispersal = Dispersal::start(dispersal_ports, config.dispersal).context(opening)?;
+        let store_config = StoreConfig { event_targets: config.event_targets, ..StoreConfig::default() };
         let store_ports = StorePorts {
             db: Arc::clone(&db),
             data: Arc::clone(&data),
@@ -112,7 +115,7 @@ impl Core {
             clock: Arc::clone(&ports.clock),
             durability: Some(Arc::new(Dispersed(Arc::clone(&dispersal)))),
         };
-        let store = Store::open(store_ports, StoreConfig::default()).await.context(opening)?;
+        let store = Store::open(store_ports, store_config).await.context(opening)?;
         Ok(Self { ports, db, data, dispersal, store, territory })
     }
 

@@ -23,6 +23,7 @@ use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::DataDir;
 use crate::devnet::{DevNet, TERRITORY};
 use crate::error::{Context, Error, Result};
+use crate::notify::Target;
 use crate::ready::{Credentials, Ready, ReadyFile};
 use crate::run::{Listen, Serving, random_text, told_to_stop};
 
@@ -48,6 +49,7 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
         DispersalConfig::new(TerritoryName::new(TERRITORY).expect("the name has 1 to 63 bytes"));
     dispersal.seal_age = Duration::from_millis(args.seal_age_ms);
     dispersal.poll = Duration::from_secs(2);
+    let targets = args.notify.iter().map(|text| Target::webhook(text)).collect::<Result<Vec<_>>>()?;
     let config = CoreConfig {
         folder: dir.join("store"),
         engine: args.catalog.as_deref().and_then(Engine::from_name),
@@ -56,12 +58,13 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
         disk_cache_bytes_max: None,
         dispersal,
         accept_incomplete_restore: args.accept_incomplete_restore,
+        event_targets: targets.iter().map(|target| target.queue.clone()).collect(),
     };
     let core = Core::open(CorePorts { chain: net.chain(), miners, keys, clock }, config).await?;
     let (access_key, secret_key) = credentials(&net, args).await?;
     first_user(&core, &access_key, &secret_key).await?;
 
-    let listen = listen(&net, args).await;
+    let listen = listen(&net, args, targets).await;
     let simulated = ["chain", "miners", "root key"].map(str::to_owned).to_vec();
     let control: Arc<dyn DevControl> = Arc::new(Control(Arc::clone(&net)));
     let serving = Serving::start(&dir, core, &listen, simulated, Some(control)).await?;
@@ -148,7 +151,7 @@ async fn first_user(core: &Core, access_key: &str, secret: &str) -> Result<()> {
 }
 
 /// Port 0 means a free one, and the same one at the next start.
-async fn listen(net: &DevNet, args: &DevArgs) -> Listen {
+async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>) -> Listen {
     let kept = net.identity().await;
     let again = |asked: SocketAddr, kept: u16| {
         if asked.port() == 0 { SocketAddr::new(asked.ip(), kept) } else { asked }
@@ -162,6 +165,7 @@ async fn listen(net: &DevNet, args: &DevArgs) -> Listen {
         sigv2_presigned: false,
         tls: None,
         fall_back: true,
+        notify,
     }
 }
 

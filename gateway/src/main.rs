@@ -14,6 +14,7 @@ mod dev;
 mod devnet;
 mod error;
 mod logging;
+mod notify;
 mod ready;
 mod run;
 mod serve;

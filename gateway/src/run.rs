@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use gw_events::RunningEvents;
 use gw_s3::{NewBuckets, RunningS3, S3Config, S3Server, ServerTls};
 use gw_types::{Authenticated, Frontend};
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ use crate::config::TlsSection;
 use crate::core::Core;
 use crate::datadir::{DataDir, read_secret, write_secret};
 use crate::error::{Context, Error, Result};
+use crate::notify::Target;
 
 /// Between two passes over the buckets' lifecycle rules, whose days end at midnight UTC.
 const LIFECYCLE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -36,6 +38,8 @@ pub struct Listen {
     pub sigv2_presigned: bool,
     /// Files of certificate and key; `None`: plain HTTP.
     pub tls: Option<TlsSection>,
+    /// Where events go.
+    pub notify: Vec<Target>,
     /// Where an address is taken: a free port instead of an error.
     pub fall_back: bool,
 }
@@ -46,6 +50,7 @@ pub struct Serving {
     s3: RunningS3,
     admin: AdminServer,
     lifecycle: JoinHandle<()>,
+    events: Arc<RunningEvents>,
     certificate: Option<Certificate>,
 }
 
@@ -61,7 +66,18 @@ impl Serving {
         let core = Arc::new(core);
         let certificate = listen.tls.clone().map(Certificate::load).transpose()?;
         let s3 = bind_s3(&core, listen, certificate.as_ref().map(Certificate::tls)).await?;
-        let gateway = Gateway { core: Arc::clone(&core), s3: s3.metrics(), simulated, dev };
+        let region = listen.regions.first().map_or("", String::as_str);
+        let deliveries = listen.notify.iter().map(|target| target.delivery.clone()).collect();
+        let events = RunningEvents::start(&core.store, region, deliveries)
+            .context(|| "starting to deliver events".to_owned())?;
+        let events = Arc::new(events);
+        let gateway = Gateway {
+            core: Arc::clone(&core),
+            s3: s3.metrics(),
+            events: Arc::clone(&events),
+            simulated,
+            dev,
+        };
         let tcp = match listen.admin {
             Some(addr) => Some(bind(addr, listen.fall_back).await?),
             None => None,
@@ -72,7 +88,7 @@ impl Serving {
         let lifecycle = tokio::spawn(async move {
             store.lifecycle_keep(&Authenticated::user("lifecycle", Frontend::Admin), LIFECYCLE_EVERY).await;
         });
-        Ok(Self { core, s3, admin, lifecycle, certificate })
+        Ok(Self { core, s3, admin, lifecycle, events, certificate })
     }
 
     /// `http://host:port` of S3, or `https://`.
@@ -95,6 +111,8 @@ impl Serving {
         self.s3.shutdown().await;
         // A pass that is broken off is begun again at the next start.
         self.lifecycle.abort();
+        // What is being told is told again at the next start.
+        self.events.halt();
         self.admin.stop();
         drop(self.admin);
         let mut core = self.core;
@@ -118,6 +136,7 @@ async fn bind_s3(core: &Core, listen: &Listen, tls: Option<ServerTls>) -> Result
         base_domains: listen.base_domains.clone(),
         new_buckets: listen.new_buckets,
         sigv2_presigned: listen.sigv2_presigned,
+        event_arns: listen.notify.iter().map(Target::arn).collect(),
         tls: tls.clone(),
         ..S3Config::default()
     };

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::{DataDir, read_secret};
 use crate::error::{Context, Error, Result, fail};
+use crate::notify;
 use crate::ready::{Ready, ReadyFile};
 use crate::run::{Listen, Serving, told_to_stop};
 
@@ -26,6 +27,7 @@ use crate::run::{Listen, Serving, told_to_stop};
 #[allow(clippy::print_stdout, reason = "this is what the command prints")]
 pub async fn serve(args: &ServeArgs) -> Result<()> {
     let config = Config::read(&args.config)?;
+    let targets = notify::targets(&config.notify)?;
     if args.check {
         config.s3.tls.clone().map(Certificate::load).transpose()?;
         println!("{} is in order", args.config.display());
@@ -58,6 +60,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         disk_cache_bytes_max: config.store.disk_cache_bytes_max,
         dispersal,
         accept_incomplete_restore: args.accept_incomplete_restore,
+        event_targets: targets.iter().map(|target| target.queue.clone()).collect(),
     };
     let simulated = if keys.evidence().simulated { vec!["root key".to_owned()] } else { Vec::new() };
     let core = Core::open(CorePorts { chain: Arc::new(chain), miners, keys, clock }, core_config).await?;
@@ -71,6 +74,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         sigv2_presigned: config.s3.sigv2 == crate::config::SigV2::Presigned,
         tls: config.s3.tls,
         fall_back: false,
+        notify: targets,
     };
     let serving = Serving::start(&dir, core, &listen, simulated, None).await?;
     if let Some(file) = &ready_file {

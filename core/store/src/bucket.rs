@@ -128,6 +128,7 @@ impl Core {
             work.changes.bucket(name);
             Ok(())
         })?;
+        self.refresh_logged(name)?;
         Ok(Done { value: row, lsn: done.lsn })
     }
 

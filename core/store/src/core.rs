@@ -16,9 +16,11 @@ use gw_types::{
 };
 
 use crate::access::{Act, Policies};
-use crate::api::Usage;
+use crate::api::{EventSeq, Usage};
 use crate::durability::Durability;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::events::Events;
+use crate::logging::Logged;
 use crate::pins::{Pins, Releases};
 use crate::posix::{Changes, MountId, Watchers};
 use crate::rows::{self, BucketRow, key};
@@ -26,7 +28,7 @@ use crate::user::CredentialCache;
 use crate::{StoreConfig, StorePorts};
 
 /// Low bits of a number that count within one commit. The deepest key needs 1024 directories.
-const INDEX_BITS: u32 = 12;
+pub(crate) const INDEX_BITS: u32 = 12;
 
 /// The store behind its handles.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) credentials: CredentialCache,
     pub(crate) policies: Policies,
     pub(crate) watchers: Watchers,
+    pub(crate) events: Events,
+    pub(crate) logged: Logged,
 }
 
 /// What a commit gave.
@@ -54,6 +58,7 @@ impl Core {
     pub(crate) fn new(ports: StorePorts, config: StoreConfig) -> Self {
         let StorePorts { db, data, keys, clock, durability } = ports;
         let credentials = CredentialCache::new(config.credentials_max);
+        let events = Events::new(&config.event_targets);
         Self {
             db,
             data,
@@ -65,6 +70,8 @@ impl Core {
             credentials,
             policies: Policies::default(),
             watchers: Watchers::default(),
+            events,
+            logged: Logged::default(),
         }
     }
 
@@ -91,12 +98,19 @@ impl Core {
         let done = self.db.transact(|txn| {
             let now = txn.now();
             let (releases, changes) = (&mut releases, &mut changes);
-            act(&mut Work { core: self, txn, now, index: 0, removing: None, releases, changes })
+            let told = false;
+            let mut work = Work { core: self, txn, now, index: 0, removing: None, releases, changes, told };
+            let value = act(&mut work)?;
+            Ok::<_, E>((value, work.told))
         })?;
         // Readers that looked before the commit and pin after it find the inode gone and look again.
         drop(releases);
         self.watchers.tell(done.lsn, mount, changes);
-        Ok(Done { value: done.value, lsn: done.lsn })
+        let (value, told) = done.value;
+        if told {
+            self.events.wake();
+        }
+        Ok(Done { value, lsn: done.lsn })
     }
 
     /// Returns when the commit is as durable as asked for, and mounts know of it (as far as they
@@ -173,6 +187,8 @@ pub(crate) struct Work<'w, 't> {
     pub(crate) removing: Option<InodeId>,
     pub(crate) releases: &'w mut Releases,
     pub(crate) changes: &'w mut Changes,
+    /// An event was put into a queue.
+    told: bool,
 }
 
 impl Work<'_, '_> {
@@ -203,6 +219,11 @@ impl Work<'_, '_> {
     }
     pub(crate) fn new_upload(&mut self) -> UploadSeq {
         UploadSeq(self.number())
+    }
+
+    pub(crate) fn new_event(&mut self) -> EventSeq {
+        self.told = true;
+        EventSeq(self.number())
     }
 
     pub(crate) fn put_row<T: serde::Serialize>(&mut self, key: Vec<u8>, row: &T) {

@@ -44,6 +44,8 @@ pub enum StoreErrorKind {
     BucketNotEmpty,
     /// The bucket is not in a state that allows this (409 InvalidBucketState).
     InvalidBucketState,
+    /// A bucket cannot take the access logs of another (400 InvalidTargetBucketForLogging).
+    InvalidLogTarget,
     /// A part of the list is not there or its ETag or checksum differs (400).
     InvalidPart,
     /// Part numbers of the list do not ascend (400).
@@ -282,6 +284,7 @@ fn sentence(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::BucketAlreadyExists => "the bucket name is taken",
         StoreErrorKind::BucketAlreadyOwnedByYou => "you own this bucket already",
         StoreErrorKind::BucketNotEmpty => "the bucket is not empty",
+        StoreErrorKind::InvalidLogTarget => "that bucket cannot take access logs",
         StoreErrorKind::InvalidBucketState => "the bucket is not in a state that allows this",
         StoreErrorKind::InvalidPart => "a part is missing, or its ETag is another",
         StoreErrorKind::InvalidPartOrder => "part numbers must ascend",

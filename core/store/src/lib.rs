@@ -15,11 +15,13 @@ mod core;
 mod digest;
 mod durability;
 mod error;
+mod events;
 #[allow(dead_code, unused_imports, reason = "mounts are being built on it")]
 mod file;
 mod history;
 mod lifecycle;
 mod list;
+mod logging;
 mod maps;
 mod multipart;
 mod namespace;
@@ -35,19 +37,20 @@ mod volume;
 pub use api::files;
 pub use api::{
     AccessKeyInfo, AclInfo, AclRequest, AttachedInfo, BUCKET_TAGS_MAX, BucketInfo, BucketListPage,
-    BucketListRequest, BucketOptions, BucketRules, BucketSettings, BucketStatus, ByteRange, CannedAcl,
-    Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart,
+    BucketListRequest, BucketLogging, BucketOptions, BucketRules, BucketSettings, BucketStatus, ByteRange,
+    CannedAcl, Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart,
     ContentHeaders, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, CustomerKey,
-    DefaultRetention, DeleteOutcome, DeleteTarget, Document, Encryption, Etag, EtagMatch, ExportSpec,
-    FinishOptions, GRANTS_MAX, Grant, Grantee, Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen,
-    ListEntry, ListPage, ListRequest, ListStart, LockMode, LockPeriod, NewCredential, NoncurrentExpiration,
-    OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart, ObjectWants, Ownership, PartInfo,
-    PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment, PlacedRange, PlacedState, Placement,
-    PublicBlock, PutOptions, PutOutcome, Quota, ReadConditions, ReadOptions, Retention, SNAPSHOTS_MAX,
-    Secret, SnapshotInfo, SnapshotName, StorageClass, StoreStatus, Tag, UploadEntry, UploadId, UploadInfo,
-    UploadListPage, UploadListRequest, UploadOptions, Usage, UserInfo, UserSpec, VOLUME_STEP_BYTES,
-    VersionEntry, VersionId, VersionListPage, VersionListRequest, Versioning, VolumeInfo, Watermarks,
-    WriteConditions, check_tags,
+    DefaultRetention, DeleteOutcome, DeleteTarget, Document, Encryption, Etag, EtagMatch, Event, EventFate,
+    EventKind, EventQueue, EventSeq, EventTarget, ExportSpec, FinishOptions, GRANTS_MAX, Grant, Grantee,
+    Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, ListEntry, ListPage, ListRequest, ListStart,
+    LockMode, LockPeriod, LogPartition, LoggedBucket, NOTIFY_RULES_MAX, NewCredential, NoncurrentExpiration,
+    Notifications, NotifyRule, OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart,
+    ObjectWants, Ownership, PartInfo, PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment,
+    PlacedRange, PlacedState, Placement, PublicBlock, PutOptions, PutOutcome, PutWay, Quota, ReadConditions,
+    ReadOptions, Retention, SNAPSHOTS_MAX, Secret, SnapshotInfo, SnapshotName, StorageClass, StoreStatus,
+    Tag, UploadEntry, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions, Usage,
+    UserInfo, UserSpec, VOLUME_STEP_BYTES, VersionEntry, VersionId, VersionListPage, VersionListRequest,
+    Versioning, VolumeInfo, Watermarks, WhenFull, WriteConditions, check_tags,
 };
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};

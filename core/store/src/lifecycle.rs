@@ -19,6 +19,7 @@ use crate::api::{
 use crate::bucket::bucket_name;
 use crate::core::{Core, Work, load_bucket};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::events::{Cause, Origin};
 use crate::namespace;
 use crate::object::find;
 use crate::rows::{self, BucketRow, key};
@@ -359,7 +360,7 @@ impl Work<'_, '_> {
         }
         let conditions = WriteConditions::default();
         let target = DeleteTarget { key: at.clone(), version: None, conditions, bypass_governance: false };
-        self.delete(&row, &target)?;
+        self.delete((&row, &Origin::new(round.who, round.name, Cause::Expiry)), &target)?;
         Ok(true)
     }
 
@@ -382,7 +383,7 @@ impl Work<'_, '_> {
         let conditions = WriteConditions::default();
         let target =
             DeleteTarget { key: at.clone(), version: Some(version), conditions, bypass_governance: false };
-        self.delete(&row, &target)?;
+        self.delete((&row, &Origin::new(round.who, round.name, Cause::Expiry)), &target)?;
         Ok(true)
     }
 }

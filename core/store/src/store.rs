@@ -14,9 +14,10 @@ use gw_types::{Action, Authenticated, BucketName, Level, Lsn, ObjectKey};
 
 use crate::access::{self, Act};
 use crate::api::{
-    AclInfo, AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketOptions, ByteRange,
-    CompleteOptions, CompletePart, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential,
-    CustomerKey, DeleteOutcome, DeleteTarget, Lifecycle, ListPage, ListRequest, NewCredential, ObjectInfo,
+    AclInfo, AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions,
+    ByteRange, CompleteOptions, CompletePart, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource,
+    Credential, CustomerKey, DeleteOutcome, DeleteTarget, Event, EventFate, EventQueue, EventSeq,
+    EventTarget, Lifecycle, ListPage, ListRequest, LoggedBucket, NewCredential, Notifications, ObjectInfo,
     ObjectLock, Ownership, PartListPage, PartNumber, Placement, PublicBlock, PutOptions, PutOutcome, Quota,
     ReadOptions, Retention, StoreStatus, Tag, UploadId, UploadInfo, UploadListPage, UploadListRequest,
     UploadOptions, Usage, UserInfo, UserSpec, VersionId, VersionListPage, VersionListRequest, Versioning,
@@ -76,6 +77,8 @@ pub struct StoreConfig {
     pub posix: PosixDefaults,
     /// How long a day is for lifecycle rules: a day, but for tests.
     pub lifecycle_day: Duration,
+    /// Where events may go.
+    pub event_targets: Vec<EventTarget>,
 }
 
 impl Default for StoreConfig {
@@ -89,6 +92,7 @@ impl Default for StoreConfig {
             credentials_max: 4096,
             posix: PosixDefaults { uid: 0, gid: 0, file_mode: 0o644, dir_mode: 0o755 },
             lifecycle_day: Duration::from_secs(24 * 3600),
+            event_targets: Vec::new(),
         }
     }
 }
@@ -106,6 +110,7 @@ impl Store {
         let core = Arc::new(Core::new(ports, config));
         core.sweep_all()?;
         core.publish_left()?;
+        core.load_logged()?;
         Ok(Self { core })
     }
     /// Syncs and closes the database below. Nothing acknowledged is lost without it.
@@ -353,6 +358,51 @@ impl Store {
         lifecycle: Option<Lifecycle>,
     ) -> StoreResult<()> {
         self.core.bucket_lifecycle_set(who, bucket, lifecycle).await
+    }
+    /// Where a bucket's requests are written down.
+    pub async fn bucket_logging(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+    ) -> StoreResult<Option<BucketLogging>> {
+        self.core.bucket_logging(who, bucket)
+    }
+    /// Sets or takes off where a bucket's requests are written down. `InvalidLogTarget` where the target
+    /// is not there or is another owner's.
+    pub async fn bucket_logging_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        logging: Option<BucketLogging>,
+    ) -> StoreResult<()> {
+        self.core.bucket_logging_set(who, bucket, logging).await
+    }
+    /// Whether any bucket has its requests written down.
+    pub fn logs_any(&self) -> bool {
+        self.core.logs_any()
+    }
+    /// Whether requests for a bucket of this name are written down, and where: no secret, and asked for
+    /// every request, before it is known who asks.
+    pub fn logged(&self, bucket: &str) -> Option<Arc<LoggedBucket>> {
+        self.core.logged(bucket)
+    }
+    /// A bucket's notifications.
+    pub async fn bucket_notifications(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+    ) -> StoreResult<Option<Notifications>> {
+        self.core.bucket_notifications(who, bucket)
+    }
+    /// Sets or removes a bucket's notifications. Each target they name gets a test event;
+    /// `InvalidArgument` for one that is not configured.
+    pub async fn bucket_notifications_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        notifications: Option<Notifications>,
+    ) -> StoreResult<()> {
+        self.core.bucket_notifications_set(who, bucket, notifications).await
     }
     /// The rules for cross-origin requests, opaque, for whoever asks from another origin.
     pub async fn bucket_cors(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<Option<Bytes>> {
@@ -619,5 +669,37 @@ impl Store {
     /// only.
     pub async fn flush(&self, who: &Authenticated, level: Level) -> StoreResult<Lsn> {
         self.core.flush(who, level).await
+    }
+}
+
+/// Events, for who delivers them.
+impl Store {
+    /// Changes whenever an event was queued.
+    pub fn events_added(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.core.events.subscribe()
+    }
+    /// The oldest events with numbers from `from` on that wait for a target, at most `max` (cut to
+    /// 1024). What it gives is staged: it survives a crash. Admins only.
+    pub async fn events_next(
+        &self,
+        who: &Authenticated,
+        target: &str,
+        from: EventSeq,
+        max: usize,
+    ) -> StoreResult<Vec<Event>> {
+        self.core.events_next(who, target, (from, max)).await
+    }
+    /// Takes events out of their queue, delivered or given up. Admins only.
+    pub async fn events_done(
+        &self,
+        who: &Authenticated,
+        target: &str,
+        fates: &[(EventSeq, EventFate)],
+    ) -> StoreResult<()> {
+        self.core.events_done(who, target, fates).await
+    }
+    /// All queues of events. Admins only.
+    pub fn event_queues(&self, who: &Authenticated) -> StoreResult<Vec<EventQueue>> {
+        self.core.event_queues(who)
     }
 }

@@ -27,8 +27,45 @@ pub struct S3Config {
     pub tls: Option<ServerTls>,
     /// How open buckets are made.
     pub new_buckets: NewBuckets,
+    /// Targets that buckets may send events to; the store knows them by the same names.
+    pub event_arns: Vec<EventArn>,
+    /// How buckets' access logs are gathered.
+    pub logs: LogLimits,
     /// The maxima.
     pub limits: Limits,
+}
+
+/// How lines of buckets' access logs become objects.
+#[derive(Clone, Debug)]
+pub struct LogLimits {
+    /// Age of the oldest line at which an object is put.
+    pub flush_every: Duration,
+    /// Bytes at which an object is put before that.
+    pub object_bytes_max: usize,
+    /// Bytes gathered for all buckets, at which all are put.
+    pub gathered_bytes_max: usize,
+    /// Lines that wait to be gathered; more are lost and counted.
+    pub lines_max: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            flush_every: Duration::from_secs(300),
+            object_bytes_max: 1 << 20,
+            gathered_bytes_max: 16 << 20,
+            lines_max: 10_000,
+        }
+    }
+}
+
+/// A target of events, as ARNs name it: `arn:cess:sqs:REGION:NAME:KIND`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventArn {
+    /// Its name.
+    pub name: String,
+    /// `webhook` or `nats`.
+    pub kind: String,
 }
 
 /// How open a bucket is made, where its request does not say.
@@ -59,6 +96,8 @@ impl Default for S3Config {
             sigv2_presigned: false,
             tls: None,
             new_buckets: NewBuckets::default(),
+            event_arns: Vec::new(),
+            logs: LogLimits::default(),
             limits: Limits::default(),
         }
     }

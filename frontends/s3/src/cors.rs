@@ -83,13 +83,25 @@ impl Cors {
         }
     }
 
+    /// Bucket and key that a request is for, as its host and path say.
+    pub(crate) fn address(&self, parts: &Parts) -> (String, String) {
+        let host = text(&parts.headers, http::header::HOST)
+            .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
+            .unwrap_or_default();
+        let path = parts.uri.path();
+        let path = path.strip_prefix('/').unwrap_or(path);
+        match self.domains.bucket_of(host) {
+            Some(bucket) => (bucket, percent::decode_path(path)),
+            None => {
+                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                (percent::decode_path(bucket), percent::decode_path(key))
+            }
+        }
+    }
+
     /// The bucket's rules; none where there is no bucket or anything fails.
     async fn rules(&self, parts: &Parts) -> Vec<CORSRule> {
-        let host = text(&parts.headers, http::header::HOST).unwrap_or_default();
-        let name = self.domains.bucket_of(host).unwrap_or_else(|| {
-            let path = parts.uri.path().trim_start_matches('/');
-            percent::decode_query(path.split('/').next().unwrap_or_default())
-        });
+        let (name, _) = self.address(parts);
         let Ok(bucket) = BucketName::new(name) else { return Vec::new() };
         let nobody = Authenticated::anonymous(Frontend::S3);
         match self.store.bucket_cors(&nobody, &bucket).await {

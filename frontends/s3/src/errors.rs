@@ -39,6 +39,7 @@ fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
         Kind::BucketAlreadyOwnedByYou => ("BucketAlreadyOwnedByYou", StatusCode::CONFLICT),
         Kind::BucketNotEmpty => ("BucketNotEmpty", StatusCode::CONFLICT),
         Kind::InvalidBucketState => ("InvalidBucketState", StatusCode::CONFLICT),
+        Kind::InvalidLogTarget => ("InvalidTargetBucketForLogging", StatusCode::BAD_REQUEST),
         Kind::InvalidPart => ("InvalidPart", StatusCode::BAD_REQUEST),
         Kind::InvalidPartOrder => ("InvalidPartOrder", StatusCode::BAD_REQUEST),
         Kind::EntityTooSmall => ("EntityTooSmall", StatusCode::BAD_REQUEST),

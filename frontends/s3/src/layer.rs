@@ -18,13 +18,14 @@ use hyper::body::Incoming;
 use s3s::Body;
 use s3s::service::S3Service;
 
+use crate::access_log::{AccessLog, Head, Logged};
 use crate::config::S3Config;
 use crate::cors::Cors;
 use crate::form::{self, Forms};
 use crate::guard::{self, BodyWatch, Framer, Intake, Linger, Pace, Regions};
 use crate::metrics::S3Metrics;
 use crate::refusal::{Names, Refusal, dress};
-use crate::said::Remote;
+use crate::said::{Remote, RequestName};
 use crate::socket::{Activity, Busy};
 use crate::trail::{Note, Outgoing, Trail};
 
@@ -43,6 +44,7 @@ pub(crate) struct Layer {
     pub(crate) ids: RequestIds,
     pub(crate) cors: Cors,
     pub(crate) forms: Forms,
+    pub(crate) access_log: AccessLog,
 }
 
 /// Names for requests: a random start, then a counter. Unique among starts with the odds of 2^-64.
@@ -83,7 +85,7 @@ impl Layer {
         let (mut parts, body) = request.into_parts();
         let note = Arc::new(Note::default());
         let watch = Arc::new(BodyWatch::default());
-        let trail = self.trail(&parts, remote, &note, &watch);
+        let trail = self.trail(&parts, (remote, secure), &note, &watch);
         let path = trail.path.clone();
         let request_id = trail.request_id.clone();
         let names = Names { resource: &path, request_id: &request_id, host_id: &self.ids.host };
@@ -97,6 +99,7 @@ impl Layer {
             return Ok(self.finish(response, &names, trail, busy, head_only));
         }
         parts.extensions.insert(Remote { addr: remote.ip(), secure });
+        parts.extensions.insert(RequestName(request_id.clone()));
         parts.extensions.insert(Arc::clone(&note));
         parts.extensions.insert(Arc::clone(&watch));
         // Only a page of another origin sends this, so others pay nothing.
@@ -128,7 +131,23 @@ impl Layer {
         Ok(self.finish(response, &names, trail, busy, head_only))
     }
 
-    fn trail(&self, parts: &Parts, remote: SocketAddr, note: &Arc<Note>, watch: &Arc<BodyWatch>) -> Trail {
+    /// Where this request is written down, if its bucket wants that.
+    fn logged(&self, parts: &Parts, secure: bool) -> Option<Logged> {
+        if !self.access_log.is_wanted() {
+            return None;
+        }
+        let (bucket, key) = self.cors.address(parts);
+        let place = self.access_log.place(&bucket)?;
+        Some(self.access_log.logged(place, Head::of(parts, (key, self.access_log.now()), secure)))
+    }
+
+    fn trail(
+        &self,
+        parts: &Parts,
+        (remote, secure): (SocketAddr, bool),
+        note: &Arc<Note>,
+        watch: &Arc<BodyWatch>,
+    ) -> Trail {
         self.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
         let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("-");
         Trail {
@@ -146,6 +165,8 @@ impl Layer {
             code: None,
             bytes_out: 0,
             aborted: false,
+            object_bytes: None,
+            logged: self.logged(parts, secure),
         }
     }
 
@@ -190,6 +211,9 @@ impl Layer {
     ) -> Answer {
         let status = response.status();
         trail.status = status;
+        if trail.logged.is_some() {
+            trail.object_bytes = object_bytes(response.headers());
+        }
         if status.is_client_error() || status.is_server_error() || status == StatusCode::NOT_MODIFIED {
             if let Some((document, code)) = response.body().bytes().and_then(|bytes| dress(&bytes, names)) {
                 trail.code = Some(code);
@@ -213,6 +237,16 @@ impl Layer {
             }
         }
         response.map(|body| Outgoing::new(body, trail, busy, head_only))
+    }
+}
+
+/// Bytes of the object that an answer is about: all of it, also where a range goes out.
+fn object_bytes(headers: &http::HeaderMap) -> Option<u64> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match text(http::header::CONTENT_RANGE) {
+        Some(range) => range.rsplit('/').next()?.parse().ok(),
+        None if headers.contains_key(http::header::ETAG) => text(CONTENT_LENGTH)?.parse().ok(),
+        None => None,
     }
 }
 

@@ -17,13 +17,14 @@
 //! decision about objects is the store's. s3s and hyper are known nowhere else in the workspace.
 //!
 //! What is left out for now answers plainly that it is (501, or AWS's error for a bucket that never
-//! had the setting): website hosting, notifications, logging, replication, SSE-KMS, transitions of
+//! had the setting): website hosting, replication, SSE-KMS, transitions of
 //! storage classes, and session tokens.
 //!
 //! s3s logs every S3 error at ERROR, a plain 404 too, and at DEBUG it prints what must not be in a
 //! log. Whoever sets up tracing adds [`LOG_DIRECTIVE`]; failures that are ours are logged by this
 //! crate.
 
+mod access_log;
 mod config;
 mod cors;
 mod dates;
@@ -45,7 +46,7 @@ mod trail;
 mod verify;
 mod xml;
 
-pub use config::{Limits, NewBuckets, S3Config};
+pub use config::{EventArn, Limits, LogLimits, NewBuckets, S3Config};
 pub use metrics::S3Metrics;
 pub use server::{RunningS3, S3Server};
 pub use tls::ServerTls;

@@ -60,6 +60,7 @@ pub struct S3Metrics {
     operations: RwLock<BTreeMap<String, Arc<Operation>>>,
     pub(crate) connections: AtomicU64,
     pub(crate) in_flight: AtomicU64,
+    pub(crate) log_lines_lost: AtomicU64,
 }
 
 impl S3Metrics {
@@ -125,6 +126,8 @@ impl S3Metrics {
         for (name, operation) in operations.iter() {
             render_histogram(&mut out, name, operation);
         }
+        family(&mut out, "cess_s3_log_lines_lost_total", "counter", "Lines of access logs that were lost.");
+        let _ = writeln!(out, "cess_s3_log_lines_lost_total {}", read(&self.log_lines_lost));
         for (metric, help, counter) in [
             ("cess_s3_connections", "Open connections.", &self.connections),
             ("cess_s3_in_flight", "Requests under way.", &self.in_flight),

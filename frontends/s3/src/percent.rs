@@ -25,6 +25,11 @@ pub(crate) fn encode(text: &str) -> String {
     out
 }
 
+/// Decodes `%XX`; a `+` stays.
+pub(crate) fn decode_path(text: &str) -> String {
+    if text.contains('+') { decode_query(&text.replace('+', "%2B")) } else { decode_query(text) }
+}
+
 /// Decodes `%XX` and `+` (a space, in a query).
 pub(crate) fn decode_query(text: &str) -> String {
     let bytes = text.as_bytes();

@@ -26,6 +26,16 @@ impl Remote {
     }
 }
 
+/// A request's id, on its way to where events are made.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestName(pub(crate) String);
+
+impl RequestName {
+    pub(crate) fn of(extensions: &http::Extensions) -> String {
+        extensions.get::<Self>().map(|name| name.0.clone()).unwrap_or_default()
+    }
+}
+
 /// The request as it was signed. It prints without its headers and query, which may hold a
 /// customer's key or a signature.
 pub(crate) struct Said {
@@ -33,6 +43,8 @@ pub(crate) struct Said {
     pub(crate) uri: Uri,
     pub(crate) remote: Option<Remote>,
     pub(crate) now_seconds: i64,
+    /// What the answer calls the request.
+    pub(crate) request_id: String,
 }
 
 impl fmt::Debug for Said {
@@ -94,6 +106,7 @@ impl Circumstances for Said {
             "aws:epochtime" | "aws:currenttime" => vec![self.now_seconds.to_string()],
             "s3:requestobjecttagkeys" => self.tags().into_iter().map(|(key, _)| key).collect(),
             "s3:prefix" | "s3:delimiter" | "s3:max-keys" => self.query(&key[3..]),
+            "cess:requestid" => vec![self.request_id.clone()],
             "s3:versionid" => self.query("versionId"),
             "s3:if-match" | "s3:if-none-match" => self.header(&key[3..]),
             "s3:object-lock-mode" | "s3:object-lock-retain-until-date" => {
@@ -126,6 +139,7 @@ mod tests {
             uri: "/b?prefix=a%2Fb&max-keys=7".parse().unwrap(),
             remote: Some(Remote { addr: [127, 0, 0, 1].into(), secure: true }),
             now_seconds: 5,
+            request_id: String::new(),
         };
         for (key, value) in [
             ("s3:x-amz-acl", "private"),

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::access_log::AccessLog;
 use crate::config::{Limits, S3Config};
 use crate::cors::Cors;
 use crate::form::Forms;
@@ -33,6 +34,8 @@ use crate::verify::{Domains, Gate, OnlyVerified, StoreAuth};
 
 /// hyper's read buffer: the most that is taken from a socket before somebody asks for it.
 const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// How long a stop waits for access logs to be put.
+const LOG_DRAIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// A form field or header of s3s's own parsers never gets this far: the guard refuses forms.
 const FORM_BYTES_MAX: u64 = 1;
 
@@ -47,6 +50,7 @@ pub struct RunningS3 {
     metrics: Arc<S3Metrics>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    logging: JoinHandle<()>,
 }
 
 impl S3Server {
@@ -69,8 +73,12 @@ impl S3Server {
         let cors = Cors { store: Arc::clone(&store), domains: Domains::new(&config.base_domains) };
         let (verify, inner) = services(&config, Arc::clone(&store));
         let domains = Domains::new(&config.base_domains);
-        let forms = Forms { store, inner, domains, sigv2: config.sigv2_presigned };
+        let forms = Forms { store: Arc::clone(&store), inner, domains, sigv2: config.sigv2_presigned };
+        let region = config.regions.first().map_or("", String::as_str);
+        let (access_log, logging) =
+            AccessLog::start((Arc::clone(&store), Arc::clone(&metrics)), region, &config.logs);
         let layer = Arc::new(Layer {
+            access_log,
             cors,
             forms,
             verify,
@@ -81,7 +89,7 @@ impl S3Server {
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, layer, stopped));
         tracing::info!(%local_addr, tls = has_tls, "S3 listens");
-        Ok(RunningS3 { local_addr, metrics, stop, accepting })
+        Ok(RunningS3 { local_addr, metrics, stop, accepting, logging })
     }
 }
 
@@ -100,12 +108,17 @@ impl RunningS3 {
         if let Err(error) = (&mut self.accepting).await {
             tracing::error!(%error, "the S3 listener had failed");
         }
+        // All ways in are gone with the connections, so it puts what it has and ends.
+        if tokio::time::timeout(LOG_DRAIN, &mut self.logging).await.is_err() {
+            tracing::warn!("access log lines are lost: they could not be put in time");
+        }
     }
 }
 
 impl Drop for RunningS3 {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.logging.abort();
     }
 }
 

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::access_log::{Logged, Outcome};
 use crate::guard::BodyWatch;
 use crate::metrics::{S3Metrics, Sample};
 
@@ -55,6 +56,9 @@ pub(crate) struct Trail {
     pub(crate) code: Option<String>,
     pub(crate) bytes_out: u64,
     pub(crate) aborted: bool,
+    pub(crate) object_bytes: Option<u64>,
+    /// The bucket's own access log, where it has one.
+    pub(crate) logged: Option<Logged>,
 }
 
 impl Drop for Trail {
@@ -70,6 +74,24 @@ impl Drop for Trail {
         };
         self.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.metrics.record(operation, sample);
+        if let Some(logged) = &self.logged {
+            let received = matches!(operation, "PutObject" | "UploadPart" | "PostObject");
+            logged.write(&Outcome {
+                bucket: "",
+                owner: "",
+                remote: self.remote.ip(),
+                user: self.note.user.get().map_or("", AsRef::as_ref),
+                request_id: &self.request_id,
+                operation,
+                method: self.method.as_str(),
+                status: self.status.as_u16(),
+                code: self.code.as_deref().unwrap_or(""),
+                bytes_out: self.bytes_out,
+                object_bytes: if received { Some(sample.bytes_in) } else { self.object_bytes },
+                took,
+                agent: &self.agent,
+            });
+        }
         tracing::info!(
             target: "access",
             request_id = %self.request_id,

@@ -28,7 +28,7 @@ use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingH
 use crate::document;
 use crate::errors;
 use crate::percent;
-use crate::said::{Remote, Said};
+use crate::said::{Remote, RequestName, Said};
 use crate::trail::Note;
 
 /// Finds secrets in the store.
@@ -143,6 +143,7 @@ impl Gate {
             uri: uri.clone(),
             remote: extensions.get::<Remote>().copied(),
             now_seconds: self.store.now().unix_seconds(),
+            request_id: RequestName::of(&extensions),
         });
         if let Some(who) = extensions.remove::<Authenticated>() {
             extensions.insert(who.under(Arc::clone(&said) as Arc<dyn Circumstances>));

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gw_chain::{CESS_SS58_PREFIX, ss58_encode};
 use gw_data::DataError;
+use gw_events::RunningEvents;
 use gw_s3::S3Metrics;
-use gw_store::{ByteRange, Quota, StoreError, StoreErrorKind, UserSpec};
+use gw_store::{ByteRange, EventQueue, Quota, StoreError, StoreErrorKind, UserSpec};
 use gw_types::ports::{Chain, ChainHead, Receipt, Territory};
 use gw_types::{
     Authenticated, BucketName, Frontend, Level, ObjectKey, PortError, PortErrorKind, TerritoryName,
@@ -18,9 +19,10 @@ use serde::de::DeserializeOwned;
 
 use super::server::{Answer, Routes};
 use super::wire::{
-    BucketLine, ChainLine, Compacted, CompactionLine, DealLine, DiskCacheLine, DispersalLine, Dropped, Flush,
-    Flushed, KeyLine, Landed, Marks, PlacedFragment, PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet,
-    RoomLine, Segments, Staging, Status, TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine,
+    BucketLine, ChainLine, Compacted, CompactionLine, DealLine, DiskCacheLine, DispersalLine, Dropped,
+    EventLine, Flush, Flushed, KeyLine, Landed, Marks, PlacedFragment, PlacedRange, PlacementAnswer,
+    PlacementQuery, QuotaSet, RoomLine, Segments, Staging, Status, TerritoryAct, TerritoryLine, UserAdd,
+    UserAdded, UserLine,
 };
 use crate::core::Core;
 
@@ -38,6 +40,7 @@ pub trait DevControl: Send + Sync {
 pub struct Gateway {
     pub core: Arc<Core>,
     pub s3: Arc<S3Metrics>,
+    pub events: Arc<RunningEvents>,
     /// Parts that are development stand-ins.
     pub simulated: Vec<String>,
     pub dev: Option<Arc<dyn DevControl>>,
@@ -206,7 +209,30 @@ impl Gateway {
             "Development stand-ins behind this gateway.",
             self.simulated.len() as u64,
         );
+        text.push_str(&event_metrics(&self.event_lines()));
         text
+    }
+
+    fn event_lines(&self) -> Vec<EventLine> {
+        let health = self.events.health();
+        let line = |queue: EventQueue| {
+            let well = health.iter().find(|health| health.target == queue.target);
+            EventLine {
+                pending: queue.pending,
+                delivered: queue.delivered,
+                dead: queue.dead,
+                dropped: queue.dropped,
+                failures: well.map_or(0, |health| health.failures),
+                last_error: match well {
+                    Some(health) => health.last_error.clone(),
+                    None if queue.pending > 0 => Some("no [[notify]] has this name".to_owned()),
+                    None => None,
+                },
+                target: queue.target,
+            }
+        };
+        // What cannot be read shows in everything else.
+        self.core.store.event_queues(&admin()).unwrap_or_default().into_iter().map(line).collect()
     }
 
     async fn status(&self) -> Verb<Status> {
@@ -232,6 +258,8 @@ impl Gateway {
             format!("the disk cache is off until `cache drop` or a restart; reads go on without it: {why}")
         }));
         alarms.extend(dispersal.waiting_for.clone());
+        let events = self.event_lines();
+        alarms.extend(events.iter().filter_map(EventLine::alarm));
         let totals = [data.open, data.sealed, data.dispersed, data.finalized];
         let buckets: Vec<BucketLine> = store.buckets.iter().map(bucket_line).collect();
         Ok(Status {
@@ -244,6 +272,7 @@ impl Gateway {
                 dispersed: marks.dispersed.0,
                 finalized: marks.finalized.0,
             },
+            events,
             users: store.users,
             objects: store.usage.objects,
             object_bytes: store.usage.bytes,
@@ -451,6 +480,28 @@ fn bucket_line(bucket: &gw_store::BucketStatus) -> BucketLine {
         bytes_max: bucket.quota.bytes_max,
         objects_max: bucket.quota.objects_max,
     }
+}
+
+type CountOf = fn(&EventLine) -> u64;
+
+fn event_metrics(lines: &[EventLine]) -> String {
+    let mut text = String::new();
+    let families: [(&str, &str, &str, CountOf); 5] = [
+        ("cess_events_pending", "gauge", "Events that wait for a target.", |line| line.pending),
+        ("cess_events_delivered_total", "counter", "Events that it has taken.", |line| line.delivered),
+        ("cess_events_dead_total", "counter", "Events given up.", |line| line.dead),
+        ("cess_events_dropped_total", "counter", "Events lost to a full queue.", |line| line.dropped),
+        ("cess_events_failures_total", "counter", "Failed tellings since the start.", |line| line.failures),
+    ];
+    for (name, kind, help, value) in families {
+        if !lines.is_empty() {
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        }
+        for line in lines {
+            text.push_str(&format!("{name}{{target=\"{}\"}} {}\n", line.target, value(line)));
+        }
+    }
+    text
 }
 
 fn dispersal_line(status: &gw_dispersal::DispersalStatus) -> DispersalLine {

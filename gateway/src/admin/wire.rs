@@ -18,6 +18,9 @@ pub struct Status {
     /// Empty when all is well; else sentences, most urgent first.
     pub alarms: Vec<String>,
     pub watermarks: Marks,
+    /// Queues of events, by target.
+    #[serde(default)]
+    pub events: Vec<EventLine>,
     pub users: u64,
     pub objects: u64,
     pub object_bytes: u64,
@@ -30,6 +33,27 @@ pub struct Status {
     pub compaction: CompactionLine,
     pub chain: ChainLine,
     pub key: KeyLine,
+}
+
+/// A target of events: what waits for it and what became of the rest.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct EventLine {
+    pub target: String,
+    pub pending: u64,
+    pub delivered: u64,
+    pub dead: u64,
+    pub dropped: u64,
+    /// Tellings that failed since the start.
+    pub failures: u64,
+    pub last_error: Option<String>,
+}
+
+impl EventLine {
+    /// A sentence, where somebody should look.
+    pub fn alarm(&self) -> Option<String> {
+        let error = self.last_error.as_ref()?;
+        Some(format!("{} events wait for {}: {error}", self.pending, self.target))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

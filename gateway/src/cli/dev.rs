@@ -34,6 +34,9 @@ pub struct DevArgs {
     /// Written (0600) when everything serves, removed at start and stop
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
+    /// A webhook that buckets may send events to: arn:cess:sqs::NAME:webhook (may be repeated)
+    #[arg(long, value_name = "NAME=URL")]
+    pub notify: Vec<String>,
     /// Only the development chain and miners, for a gateway started with `serve`
     #[arg(long)]
     pub network_only: bool,

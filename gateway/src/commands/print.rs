@@ -126,6 +126,15 @@ pub fn status(status: &Status) -> String {
             ),
         );
     }
+    for queue in &status.events {
+        line(
+            &mut text,
+            format_args!(
+                "events     {} wait for {}; {} delivered, {} given up, {} lost to a full queue, {} failures",
+                queue.pending, queue.target, queue.delivered, queue.dead, queue.dropped, queue.failures
+            ),
+        );
+    }
     let kind = if status.key.simulated {
         format!("{}, simulated TEE", status.key.kind)
     } else {

@@ -28,6 +28,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("gw-s3", &["gw-types", "gw-store"]),
     ("gw-nbd", &["gw-types", "gw-store"]),
     ("gw-fuse", &["gw-types", "gw-store"]),
+    ("gw-events", &["gw-types", "gw-store"]),
     ("xtask", &[]),
     ("examples", &[]),
 ];
@@ -40,6 +41,8 @@ const HOME: &[(&str, &[&str])] = &[
     ("s3s", &["gw-s3"]),
     ("fuser", &["gw-fuse"]),
     ("nbd", &["gw-nbd"]),
+    ("async-nats", &["gw-events"]),
+    ("hyper-rustls", &["gw-events"]),
     ("tokio-rustls", &["gw-nbd", "gw-s3"]),
     ("rustls-webpki", &["gw-nbd"]),
     ("subxt", &["gw-chain"]),

@@ -5,11 +5,13 @@ mod acl;
 mod bucket;
 mod condition;
 mod customer;
+mod events;
 pub(crate) mod extras;
 pub mod files;
 mod lifecycle;
 mod list;
 mod lock;
+mod logging;
 mod multipart;
 mod object;
 mod rules;
@@ -26,6 +28,10 @@ pub use bucket::{
 pub(crate) use condition::Verdict;
 pub use condition::{EtagMatch, ReadConditions, WriteConditions};
 pub use customer::CustomerKey;
+pub use events::{
+    Event, EventFate, EventKind, EventQueue, EventSeq, EventTarget, NOTIFY_RULES_MAX, Notifications,
+    NotifyRule, WhenFull,
+};
 pub use extras::{BUCKET_TAGS_MAX, Encryption, OBJECT_TAGS_MAX, ObjectWants, Tag, check_tags};
 pub(crate) use lifecycle::after_days;
 pub use lifecycle::{Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, NoncurrentExpiration};
@@ -34,6 +40,7 @@ pub use list::{
     VersionEntry, VersionListPage, VersionListRequest,
 };
 pub use lock::{DefaultRetention, LockMode, LockPeriod, ObjectLock, Retention};
+pub use logging::{BucketLogging, LogPartition, LoggedBucket};
 pub use multipart::{
     CombineChecksums, CompleteOptions, CompletePart, CopyPartOutcome, PartInfo, PartListPage, PartNumber,
     PartOutcome, UploadId, UploadInfo, UploadOptions,
@@ -41,7 +48,7 @@ pub use multipart::{
 pub use object::{
     ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, CopyOptions, CopyOutcome,
     CopySource, DeleteOutcome, DeleteTarget, Document, Etag, FinishOptions, ObjectAttributes, ObjectInfo,
-    ObjectPart, PutOptions, PutOutcome, ReadOptions, StorageClass, VersionId,
+    ObjectPart, PutOptions, PutOutcome, PutWay, ReadOptions, StorageClass, VersionId,
 };
 pub use rules::BucketRules;
 pub use status::{

@@ -239,6 +239,20 @@ pub struct PutOptions {
     /// Content-Length, where it is known: staging is reserved by it, and another length is
     /// [`StoreErrorKind::IncompleteBody`].
     pub len_hint: Option<u64>,
+    /// How the body comes, for events.
+    pub way: PutWay,
+}
+
+/// How a body comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PutWay {
+    /// As the body of a request.
+    #[default]
+    Put,
+    /// In a form.
+    Form,
+    /// From another object, sealed anew.
+    Copy,
 }
 
 /// What is known at the end of a body.

@@ -26,6 +26,10 @@ pub struct BucketRules {
     pub lifecycle: Option<u64>,
     /// There is a document for cross-origin requests.
     pub cors: bool,
+    /// The commit that set the notifications; the rules are a document.
+    pub notify: Option<u64>,
+    /// Requests are written down; where to is a document.
+    pub logging: bool,
 }
 
 impl BucketRules {

@@ -17,6 +17,7 @@ use crate::api::{
 use crate::core::{Core, UsageChange, Work};
 use crate::digest::md5;
 use crate::error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
+use crate::events::{Cause, Origin};
 use crate::object::{LOOKS_MAX, NewObject};
 use crate::rows::{self, BucketRow, CompletedRow, PartRow, SweepRow, UploadRow, key};
 use crate::sweep;
@@ -235,6 +236,7 @@ impl Work<'_, '_> {
         let etag = Etag::Parts(md5(&[&digests]), parts.len() as u32);
         let data = gw_data::DataMap::concat(self.txn, maps)?;
         let object = NewObject {
+            origin: Origin::new(request.who, request.bucket, Cause::Complete),
             key: request.key.as_str(),
             conditions: request.conditions,
             etag,

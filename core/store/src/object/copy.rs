@@ -16,10 +16,11 @@ use super::write::check_attributes;
 use crate::access::{self, Act};
 use crate::api::{
     Checksum, ChecksumKind, CopyOptions, CopyOutcome, CopySource, FinishOptions, ObjectAttributes,
-    PutOptions, PutOutcome, ReadOptions, VersionId, extras,
+    PutOptions, PutOutcome, PutWay, ReadOptions, VersionId, extras,
 };
 use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreErrorKind, StoreResult};
+use crate::events::{Cause, Origin};
 use crate::rows::{self, BucketRow, InodeRow, key};
 
 /// Looks at a source that changes under us before the copy is refused.
@@ -95,7 +96,8 @@ impl Core {
             let done = self.commit(|work| {
                 let row = work.same_bucket(who, Act::on(Action::PutObject, key), bucket, target.root)?;
                 access::dress(&*work.txn, &row, who, &options.wants, &mut attributes)?;
-                work.copy(&row, &source, key, options, attributes)
+                let origin = Origin::new(who, bucket, Cause::Copy);
+                work.copy(&row, &source, (origin, key), options, attributes)
             })?;
             if let Some(put) = done.value {
                 let level = options.level.unwrap_or(target.settings.level);
@@ -139,6 +141,7 @@ impl Core {
             conditions: options.conditions.clone(),
             level: options.level,
             len_hint: Some(info.size),
+            way: PutWay::Copy,
         };
         let mut writer = self.put(who, bucket, key, put).await?;
         let mut body = read.body_of(0..info.size)?;
@@ -187,12 +190,13 @@ impl Work<'_, '_> {
         &mut self,
         bucket: &BucketRow,
         source: &Source,
-        key: &ObjectKey,
+        (origin, key): (Origin<'_>, &ObjectKey),
         options: &CopyOptions,
         attributes: ObjectAttributes,
     ) -> StoreResult<Option<PutOutcome>> {
         let Some(data) = self.share(source, 0..source.len())? else { return Ok(None) };
         let object = NewObject {
+            origin,
             key: key.as_str(),
             conditions: &options.conditions,
             etag: source.found.published.etag,

@@ -12,6 +12,7 @@ use crate::api::{
 };
 use crate::core::{UsageChange, Work};
 use crate::error::{StoreErrorKind, StoreResult};
+use crate::events::{Origin, Told};
 use crate::history;
 use crate::namespace::{self, Presence, Spot};
 use crate::rows::{
@@ -25,6 +26,7 @@ const SUID_SGID: u32 = 0o6000;
 /// An object about to be published.
 #[derive(Debug)]
 pub(crate) struct NewObject<'a> {
+    pub(crate) origin: Origin<'a>,
     pub(crate) key: &'a str,
     pub(crate) conditions: &'a WriteConditions,
     pub(crate) etag: Etag,
@@ -126,6 +128,13 @@ impl Work<'_, '_> {
         change.objects += 1;
         change.bytes += outcome.size as i64;
         self.account(bucket, change)?;
+        let told = Told {
+            key: object.key,
+            version: outcome.version_id,
+            size: Some(outcome.size),
+            etag: Some(outcome.etag),
+        };
+        self.tell(bucket, &object.origin, object.origin.created(), told)?;
         Ok(outcome)
     }
 

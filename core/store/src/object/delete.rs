@@ -13,12 +13,17 @@ use crate::access::Act;
 use crate::api::{DeleteOutcome, DeleteTarget, LockMode, ObjectAttributes, VersionId, Versioning};
 use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreErrorKind, StoreResult};
+use crate::events::{Cause, Origin, Told};
 use crate::history;
 use crate::namespace::{self, Located, Presence, Spot};
 use crate::rows::{self, BucketRow, InodeRow, Leaf, VersionRow, key};
 
 /// Deletes in one commit; a request has at most 1000.
 const BATCH: usize = 64;
+/// Numbers that the deletes of one commit may take; a commit has 4096.
+const NUMBERS_MAX: usize = 4000;
+/// A marker and an event.
+const NUMBERS_BESIDE: usize = 2;
 
 impl Core {
     pub(crate) async fn delete(
@@ -30,7 +35,7 @@ impl Core {
     ) -> StoreResult<DeleteOutcome> {
         let done = self.commit(|work| {
             let row = work.delete_from(who, bucket, &target)?;
-            let outcome = work.delete(&row, &target)?;
+            let outcome = work.delete((&row, &Origin::new(who, bucket, Cause::Delete)), &target)?;
             Ok((outcome, row.stream, row.settings.level))
         })?;
         let (mut outcome, stream, default) = done.value;
@@ -50,13 +55,14 @@ impl Core {
         let row = load_bucket(&self.snapshot(), bucket)?.ok_or(StoreErrorKind::NoSuchBucket)?;
         let mut outcomes = Vec::with_capacity(targets.len());
         let mut newest = None;
-        for batch in targets.chunks(BATCH) {
+        let origin = Origin::new(who, bucket, Cause::Delete);
+        for batch in batches(&targets) {
             let done = self.commit(|work| {
                 batch
                     .iter()
                     .map(|target| {
                         each(match work.delete_from(who, bucket, target) {
-                            Ok(now) if now.root == row.root => work.delete(&now, target),
+                            Ok(now) if now.root == row.root => work.delete((&now, &origin), target),
                             Ok(_) => Err(StoreErrorKind::NoSuchBucket.into()),
                             Err(error) => Err(error),
                         })
@@ -75,6 +81,25 @@ impl Core {
         }
         Ok(outcomes)
     }
+}
+
+/// Cuts targets into commits: at most [`BATCH`] in each, and no more than a commit has numbers for,
+/// of which each directory of a key may need one.
+fn batches(targets: &[DeleteTarget]) -> impl Iterator<Item = &[DeleteTarget]> {
+    let numbers = |target: &DeleteTarget| target.key.as_str().matches('/').count() + NUMBERS_BESIDE;
+    let mut rest = targets;
+    std::iter::from_fn(move || {
+        let mut sum = 0;
+        let fits = rest.iter().take(BATCH).take_while(|target| {
+            sum += numbers(target);
+            sum <= NUMBERS_MAX
+        });
+        // A key has 1024 bytes at most, so one target always fits.
+        let count = fits.count().max(1).min(rest.len());
+        let (batch, more) = rest.split_at(count);
+        rest = more;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// A refused target leaves the others alone, since it is decided before it writes; any other error
@@ -115,6 +140,16 @@ pub(crate) fn check_lock(
     if held || retained { Err(StoreErrorKind::Locked.into()) } else { Ok(()) }
 }
 
+/// What a delete did to what was there.
+enum Went {
+    /// An object, version or marker is gone.
+    Away,
+    /// A marker was put on top.
+    UnderMarker,
+}
+
+type Deleted = (DeleteOutcome, Option<Went>);
+
 impl Work<'_, '_> {
     /// The bucket, where `who` may delete this in it, and lift a retention that it asks to bypass.
     fn delete_from(
@@ -148,7 +183,22 @@ impl Work<'_, '_> {
     }
 
     /// Deletes one target. Refusals come before the first write.
-    pub(crate) fn delete(&mut self, bucket: &BucketRow, target: &DeleteTarget) -> StoreResult<DeleteOutcome> {
+    pub(crate) fn delete(
+        &mut self,
+        (bucket, origin): (&BucketRow, &Origin<'_>),
+        target: &DeleteTarget,
+    ) -> StoreResult<DeleteOutcome> {
+        let (outcome, went) = self.delete_inner(bucket, target)?;
+        let told = Told::gone(target.key.as_str(), outcome.version_id);
+        match went {
+            Some(Went::Away) => self.tell(bucket, origin, origin.removed(), told)?,
+            Some(Went::UnderMarker) => self.tell(bucket, origin, origin.marked(), told)?,
+            None => {}
+        }
+        Ok(outcome)
+    }
+
+    fn delete_inner(&mut self, bucket: &BucketRow, target: &DeleteTarget) -> StoreResult<Deleted> {
         let located = namespace::locate(&*self.txn, bucket.root, target.key.as_str())?;
         let spot = located.spot();
         let leaf = match &spot {
@@ -164,7 +214,7 @@ impl Work<'_, '_> {
         }
         if leaf.is_some_and(|leaf| leaf.published.is_none()) {
             // Absent for S3, and somebody's open file for POSIX.
-            return Ok(self.outcome(false, None));
+            return Ok((self.outcome(false, None), None));
         }
         match bucket.settings.versioning {
             Versioning::Off => self.delete_plain(bucket, spot, leaf),
@@ -177,15 +227,17 @@ impl Work<'_, '_> {
         bucket: &BucketRow,
         spot: Option<Spot>,
         leaf: Option<Leaf>,
-    ) -> StoreResult<DeleteOutcome> {
+    ) -> StoreResult<Deleted> {
+        let mut went = None;
         if let (Some(spot), Some(leaf)) = (spot, leaf) {
+            went = Some(Went::Away);
             let mut change = UsageChange::default();
             self.drop_current(&spot, &leaf, &mut change)?;
             self.set_leaf(&spot, None);
             self.adjust(spot.parent, Presence::of(Some(&leaf), false), Presence::default())?;
             self.account(bucket, change)?;
         }
-        Ok(self.outcome(false, None))
+        Ok((self.outcome(false, None), went))
     }
 
     fn delete_marked(
@@ -195,7 +247,7 @@ impl Work<'_, '_> {
         found: Option<Spot>,
         leaf: Option<Leaf>,
         versioning: Versioning,
-    ) -> StoreResult<DeleteOutcome> {
+    ) -> StoreResult<Deleted> {
         let mut change = UsageChange::default();
         let null = versioning == Versioning::Suspended;
         let had_history = match &found {
@@ -223,7 +275,7 @@ impl Work<'_, '_> {
         let marker = VersionRow::Marker { null, committed_at: self.now };
         self.add_version(&spot, seq, &marker, &mut change);
         self.account(bucket, change)?;
-        Ok(self.outcome(true, shown_id(bucket, null, seq)))
+        Ok((self.outcome(true, shown_id(bucket, null, seq)), Some(Went::UnderMarker)))
     }
 
     fn delete_version(
@@ -233,8 +285,8 @@ impl Work<'_, '_> {
         spot: Option<Spot>,
         leaf: Option<Leaf>,
         version: VersionId,
-    ) -> StoreResult<DeleteOutcome> {
-        let nothing = |work: &Self| work.outcome(false, Some(version));
+    ) -> StoreResult<Deleted> {
+        let nothing = |work: &Self| (work.outcome(false, Some(version)), None);
         let Some(spot) = spot else {
             check_summary(&target.conditions, None)?;
             return Ok(nothing(self));
@@ -281,7 +333,7 @@ impl Work<'_, '_> {
         self.adjust(spot.parent, was, Presence::of(now.as_ref(), has_history))?;
         self.account(bucket, change)?;
         let marker = matches!(old, Some((_, VersionRow::Marker { .. })));
-        Ok(self.outcome(marker, Some(version)))
+        Ok((self.outcome(marker, Some(version)), Some(Went::Away)))
     }
 
     fn noncurrent(

@@ -9,10 +9,12 @@ use super::find;
 use super::write::check_documents;
 use crate::access::{self, Act};
 use crate::api::{
-    AclRequest, LockMode, OBJECT_TAGS_MAX, ObjectAttributes, Retention, Tag, VersionId, check_tags, extras,
+    AclRequest, EventKind, LockMode, OBJECT_TAGS_MAX, ObjectAttributes, Retention, Tag, VersionId,
+    check_tags, extras,
 };
 use crate::core::{Core, Work, load_bucket};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::events::{Cause, Origin, Told};
 use crate::rows::{self, BucketRow, InodeBody, InodeRow, key};
 
 /// Which version of which object.
@@ -44,6 +46,14 @@ impl Extra {
             (Self::Acl(_), true) => Action::PutObjectVersionAcl,
             (Self::Retention(..), _) => Action::PutObjectRetention,
             (Self::Hold(_), _) => Action::PutObjectLegalHold,
+        }
+    }
+    fn event(&self) -> Option<EventKind> {
+        match self {
+            Self::Tags(Some(_)) => Some(EventKind::TaggingPut),
+            Self::Tags(None) => Some(EventKind::TaggingDelete),
+            Self::Acl(_) => Some(EventKind::AclPut),
+            Self::Retention(..) | Self::Hold(_) => None,
         }
     }
 }
@@ -118,9 +128,14 @@ impl Work<'_, '_> {
         let Some(published) = &mut file.published else { return Err(StoreErrorKind::NoSuchKey.into()) };
         published.attributes = attributes;
         let shown = shown_id(bucket, published.null, published.version);
+        let (size, etag) = (published.data.len, published.etag);
         row.posix.ctime = self.now;
         self.put_row(inode_key, &row);
         self.txn.stream(bucket.stream);
+        if let Some(event) = extra.event() {
+            let told = Told { key: spoken.key.as_str(), version: shown, size: Some(size), etag: Some(etag) };
+            self.tell(bucket, &Origin::new(who, spoken.bucket, Cause::Put), event, told)?;
+        }
         Ok(shown)
     }
 }

@@ -12,10 +12,13 @@ use gw_types::{Action, Authenticated, BucketName, InodeId, ObjectKey};
 
 use super::current::{NewObject, check_write};
 use crate::access::{self, Act};
-use crate::api::{CustomerKey, Document, Etag, FinishOptions, ObjectAttributes, PutOptions, PutOutcome};
+use crate::api::{
+    CustomerKey, Document, Etag, FinishOptions, ObjectAttributes, PutOptions, PutOutcome, PutWay,
+};
 use crate::core::{Core, UsageChange, Work, load_usage};
 use crate::digest::BodyDigest;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::events::{Cause, Origin};
 use crate::namespace;
 use crate::rows::BucketRow;
 
@@ -179,7 +182,13 @@ impl ObjectWriter {
             };
             let mut attributes = put.attributes;
             access::dress(&*work.txn, &bucket, &target.who, &put.wants, &mut attributes)?;
+            let cause = match put.way {
+                PutWay::Put => Cause::Put,
+                PutWay::Form => Cause::Post,
+                PutWay::Copy => Cause::Copy,
+            };
             let object = NewObject {
+                origin: Origin::new(&target.who, &target.bucket, cause),
                 key: target.key.as_str(),
                 conditions: &put.conditions,
                 etag: Etag::Md5(md5),

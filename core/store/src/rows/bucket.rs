@@ -103,10 +103,12 @@ mod tests {
             requester_pays: false,
             lifecycle: Some(5),
             cors: true,
+            notify: Some(6),
+            logging: true,
         };
         let row = row(rules);
         let bytes = row.encode();
-        let golden = "028020016f80a8d6b9070101cc00000006636573732d310001020100010000010101010 1ac0201010101020100010501";
+        let golden = "028020016f80a8d6b9070101cc00000006636573732d310001020100010000010101010 1ac0201010101020100010501010601";
         assert_eq!(hex::encode(&bytes), golden.replace(' ', ""));
         assert_eq!(BucketRow::decode(&bytes).unwrap(), row);
         for cut in 0..bytes.len() {

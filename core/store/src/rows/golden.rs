@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, ExportRow, FileBody,
-    InodeBody, InodeRow, Leaf, LeafKind, Lease, OrphanRow, PartRow, PartsRow, Place, Posix, Published,
-    SnapshotRow, Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow, WorkingRow, decode, encode,
+    AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, EventRow, ExportRow,
+    FileBody, InodeBody, InodeRow, Leaf, LeafKind, Lease, OrphanRow, OutboxRow, PartRow, PartsRow, Place,
+    Posix, Published, SnapshotRow, Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow, WorkingRow,
+    decode, encode,
 };
 use crate::api::{
-    BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag,
+    BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag, EventKind,
     ObjectAttributes, ObjectPart, PartNumber, Quota, StorageClass, Usage, Versioning,
 };
 use crate::error::StoreErrorKind;
@@ -231,4 +232,24 @@ fn a_row_of_another_form_is_refused() {
     let mut bytes = encode(&VersionSeq(1));
     bytes[0] = 2;
     assert_eq!(decode::<VersionSeq>("golden", &bytes).unwrap_err().kind(), StoreErrorKind::Corrupt);
+}
+
+#[test]
+fn events_and_their_queues() {
+    let event = EventRow {
+        kind: EventKind::RemovedMarker,
+        rule: "r".to_owned(),
+        bucket: "b".to_owned(),
+        owner: "o".to_owned(),
+        key: "k/1".to_owned(),
+        size: Some(300),
+        etag: Some(Etag::Md5([0x11; 16])),
+        version: Some(None),
+        at: Timestamp(7),
+        who: None,
+        source_ip: "::1".to_owned(),
+        request_id: "X".to_owned(),
+    };
+    check(&event, "010501720162016f036b2f3101ac0201001111111111111111111111111111111101000e00033a3a310158");
+    check(&OutboxRow { pending: 1, delivered: 300, dead: 2, dropped: 3 }, "0101ac020203");
 }

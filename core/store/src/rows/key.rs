@@ -20,6 +20,8 @@
 //!   23 completed at| time(8) | rest of the 22 key
 //!   24 sweep       | upload(8)
 //!   25 doomed      | inode(8)
+//!   26 event       | target | 00 | seq(8)     waits to be told
+//!   27 outbox      | target
 //!   28 volume      | inode(8)
 //!   29 snapshot    | inode(8) | name
 //!   2a export      | name
@@ -32,7 +34,7 @@
 
 use gw_types::{BucketName, InodeId, Timestamp, UploadSeq, VersionSeq};
 
-use crate::api::PartNumber;
+use crate::api::{EventSeq, PartNumber};
 
 const USER: u8 = 0x10;
 const ACCESS_KEY: u8 = 0x11;
@@ -52,6 +54,8 @@ const COMPLETED: u8 = 0x22;
 const COMPLETED_AT: u8 = 0x23;
 const SWEEP: u8 = 0x24;
 pub(crate) const DOOMED: u8 = 0x25;
+const EVENT: u8 = 0x26;
+const OUTBOX: u8 = 0x27;
 const VOLUME: u8 = 0x28;
 pub(crate) const SNAPSHOT: u8 = 0x29;
 const EXPORT: u8 = 0x2a;
@@ -337,6 +341,32 @@ pub(crate) fn export(name: &str) -> Vec<u8> {
 
 pub(crate) fn exports() -> [u8; 1] {
     [EXPORT]
+}
+
+/// All events that wait for a target, whose name holds no zero byte.
+pub(crate) fn events(target: &str) -> Vec<u8> {
+    let mut key = text(EVENT, target);
+    key.push(0);
+    key
+}
+
+pub(crate) fn event(target: &str, seq: EventSeq) -> Vec<u8> {
+    let mut key = events(target);
+    key.extend_from_slice(&seq.0.to_be_bytes());
+    key
+}
+
+pub(crate) fn event_seq(key: &[u8]) -> Option<EventSeq> {
+    let at = key.len().checked_sub(8)?;
+    Some(EventSeq(u64::from_be_bytes(key[at..].try_into().ok()?)))
+}
+
+pub(crate) fn outbox(target: &str) -> Vec<u8> {
+    text(OUTBOX, target)
+}
+
+pub(crate) fn outboxes() -> [u8; 1] {
+    [OUTBOX]
 }
 
 /// The number behind the table byte.

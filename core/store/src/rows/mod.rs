@@ -6,6 +6,7 @@
 //! are held by golden tests: a change of format shows as a changed test.
 
 mod bucket;
+mod event;
 mod inode;
 pub(crate) mod key;
 mod name;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use bucket::BucketRow;
+pub(crate) use event::{EventRow, OutboxRow};
 pub(crate) use inode::{
     DirCounts, DoomedRow, FileBody, InodeBody, InodeRow, OrphanRow, PartsRow, Place, Posix, Published,
     WorkingRow,

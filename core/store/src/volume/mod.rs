@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use gw_data::DataMap;
 use gw_db::Read;
-use gw_types::{Action, Authenticated, BucketName, Lsn, ObjectKey};
+use gw_types::{Action, Authenticated, BucketName, Frontend, Lsn, ObjectKey};
 
 pub use attach::{Volume, VolumePiece};
 pub use export::{ExportOpened, Opened};
@@ -39,6 +39,7 @@ use crate::api::{
 };
 use crate::core::{Core, UsageChange, Work};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::events::{Cause, Origin};
 use crate::file::{FILE_BYTES_MAX, File, FileAt, Hand};
 use crate::namespace;
 use crate::object::NewObject;
@@ -239,7 +240,9 @@ impl Work<'_, '_> {
                 "there is an object at this key",
             ));
         }
+        let who = Authenticated::user("volumes", Frontend::Admin);
         let object = NewObject {
+            origin: Origin::new(&who, at.bucket, Cause::Put),
             key: at.key.as_str(),
             conditions: &WriteConditions::default(),
             etag,

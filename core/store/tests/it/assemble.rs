@@ -92,6 +92,7 @@ async fn open(
     keys: Arc<TestKeys>,
     clock: &SimClock,
     durability: Option<Arc<dyn Durability>>,
+    config: StoreConfig,
 ) -> Opened {
     let clock = Arc::new(clock.clone());
     let files = SegmentFiles::new(disk.clone());
@@ -105,10 +106,10 @@ async fn open(
         striper: Arc::new(Nowhere),
         clock: clock.clone(),
     };
-    let config = DataConfig { staging_bytes_max: Some(1 << 30), ..DataConfig::default() };
-    let data = Data::open(ports, config).await.unwrap();
+    let data_config = DataConfig { staging_bytes_max: Some(1 << 30), ..DataConfig::default() };
+    let data = Data::open(ports, data_config).await.unwrap();
     let ports = StorePorts { db: db.clone(), data: data.clone(), keys, clock, durability };
-    let config = StoreConfig { part_bytes_min: 16, ..StoreConfig::default() };
+    let config = StoreConfig { part_bytes_min: 16, ..config };
     Opened { store: Store::open(ports, config).await.unwrap(), db, data }
 }
 
@@ -132,14 +133,19 @@ impl Machine {
         }
     }
     pub async fn open(&self) -> Store {
-        self.open_with(None).await
+        self.open_with(None, StoreConfig::default()).await
+    }
+    pub async fn open_told(&self, change: impl FnOnce(&mut StoreConfig)) -> Store {
+        let mut config = StoreConfig::default();
+        change(&mut config);
+        self.open_with(None, config).await
     }
     pub async fn open_with_stalled_dispersal(&self) -> Store {
-        self.open_with(Some(Arc::new(Stalled))).await
+        self.open_with(Some(Arc::new(Stalled)), StoreConfig::default()).await
     }
-    async fn open_with(&self, durability: Option<Arc<dyn Durability>>) -> Store {
+    async fn open_with(&self, durability: Option<Arc<dyn Durability>>, config: StoreConfig) -> Store {
         let (disk, catalog) = (Arc::new(self.disk.clone()), self.catalog.clone());
-        let opened = open(disk, catalog, self.keys.clone(), &self.clock, durability).await;
+        let opened = open(disk, catalog, self.keys.clone(), &self.clock, durability, config).await;
         *self.below.lock() = Some((opened.db, opened.data));
         opened.store
     }
@@ -228,7 +234,7 @@ impl ForgetfulMachine {
     }
     pub async fn open(&self) -> Store {
         let (disk, catalog) = (Arc::new(self.disk.clone()), self.catalog.clone());
-        open(disk, catalog, self.keys.clone(), &SimClock::default(), None).await.store
+        open(disk, catalog, self.keys.clone(), &SimClock::default(), None, StoreConfig::default()).await.store
     }
     /// The machine after a power cut; this one is not changed.
     pub fn power_cut(&self, seed: u64) -> Self {

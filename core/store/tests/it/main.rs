@@ -6,6 +6,7 @@ mod access;
 mod assemble;
 mod buckets;
 mod crash;
+mod events;
 mod lifecycle;
 mod listing;
 mod locks;

@@ -37,7 +37,7 @@ use crate::errors;
 use crate::guard::Regions;
 use crate::percent;
 use crate::refusal::{Refusal, escape};
-use crate::said::{Remote, Said};
+use crate::said::{Remote, RequestName, Said};
 use crate::trail::Note;
 use crate::verify::{AsSent, Domains, Trailers};
 use crate::xml;
@@ -279,6 +279,7 @@ fn inside(
         uri: uri.clone(),
         remote: parts.extensions.get::<Remote>().copied(),
         now_seconds,
+        request_id: RequestName::of(&parts.extensions),
     });
     headers.remove(header::EXPIRES);
     // The inner service would look for a bucket in the host.

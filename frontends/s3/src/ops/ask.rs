@@ -258,7 +258,13 @@ mod tests {
             .collect();
         let mut extensions = Extensions::new();
         extensions.insert(Authenticated::user("u", Frontend::S3));
-        let said = Said { headers, uri: "/".parse().unwrap(), remote: None, now_seconds: 0 };
+        let said = Said {
+            headers,
+            uri: "/".parse().unwrap(),
+            remote: None,
+            now_seconds: 0,
+            request_id: String::new(),
+        };
         extensions.insert(AsSent(Arc::new(said)));
         extensions
     }

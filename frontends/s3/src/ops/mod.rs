@@ -7,7 +7,9 @@ mod buckets;
 mod extras;
 mod lifecycle;
 mod list;
+mod logging;
 mod multipart;
+mod notify;
 mod read;
 mod rules;
 mod shown;
@@ -22,18 +24,24 @@ use gw_types::Action;
 use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
-use crate::config::{NewBuckets, S3Config};
+use crate::config::{EventArn, NewBuckets, S3Config};
 
 /// What the operations stand on.
 pub(crate) struct Operations {
     store: Arc<Store>,
     regions: Vec<String>,
     new_buckets: NewBuckets,
+    event_arns: Vec<EventArn>,
 }
 
 impl Operations {
     pub(crate) fn new(store: Arc<Store>, config: &S3Config) -> Self {
-        Self { store, regions: config.regions.clone(), new_buckets: config.new_buckets }
+        Self {
+            store,
+            regions: config.regions.clone(),
+            new_buckets: config.new_buckets,
+            event_arns: config.event_arns.clone(),
+        }
     }
 
     /// The default region.
@@ -132,6 +140,12 @@ operations! {
         put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput
             by set_lifecycle;
         delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput by remove_lifecycle;
+        get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
+            -> GetBucketNotificationConfigurationOutput by show_notifications;
+        put_bucket_notification_configuration(PutBucketNotificationConfigurationInput)
+            -> PutBucketNotificationConfigurationOutput by set_notifications;
+        get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput by show_logging;
+        put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput by set_logging;
         delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput by remove_cors;
     }
 
@@ -143,11 +157,6 @@ operations! {
     }
 
     the same for all {
-        get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput by GetBucketLogging:
-            dto::GetBucketLoggingOutput::default();
-        get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
-            -> GetBucketNotificationConfigurationOutput by GetBucketNotification:
-            dto::GetBucketNotificationConfigurationOutput::default();
         get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
             -> GetBucketAccelerateConfigurationOutput by GetAccelerateConfiguration:
             dto::GetBucketAccelerateConfigurationOutput::default();

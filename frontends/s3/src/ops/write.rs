@@ -7,9 +7,11 @@
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use std::sync::Arc;
+
 use gw_store::{
     Checksum, ChecksumAlgorithm, CopyOptions, CopySource, DeleteTarget, Etag, EtagMatch, FinishOptions,
-    ObjectWriter, PartWriter, PutOptions, StoreResult, VersionId, WriteConditions,
+    ObjectWriter, PartWriter, PutOptions, PutWay, StoreResult, VersionId, WriteConditions,
 };
 use gw_types::{Action, BucketName, ObjectKey};
 use http::{Extensions, HeaderMap, header};
@@ -24,6 +26,7 @@ use crate::digest::{Promise, Verified};
 use crate::errors::{from_body, from_store, incomplete};
 use crate::form::FileLength;
 use crate::guard::DECODED_LENGTH;
+use crate::trail::Note;
 use crate::verify::Trailers;
 
 /// Most keys of one DeleteObjects (AWS).
@@ -127,6 +130,10 @@ impl Operations {
             conditions: ask.write_conditions()?,
             level: ask.level()?,
             len_hint: declared,
+            way: match extensions.get::<Arc<Note>>() {
+                Some(note) if note.operation_is("PostObject") => PutWay::Form,
+                _ => PutWay::Put,
+            },
         };
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         let writer = self.store.put(ask.who, &bucket, &key, options).await.map_err(from_store)?;

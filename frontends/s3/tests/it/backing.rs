@@ -11,7 +11,7 @@ use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::MemoryCatalog;
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_sim::MemDisk;
-use gw_store::{Secret, Store, StoreConfig, StorePorts, UserSpec};
+use gw_store::{EventTarget, Secret, Store, StoreConfig, StorePorts, UserSpec};
 use gw_tee::{LocalStriper, RootKey, RootKeys};
 use gw_types::ports::{Clock, MinerAddr, MinerLatency, MinerStatus, Miners};
 use gw_types::{
@@ -81,7 +81,8 @@ pub async fn store(users: &[(&str, &str, &str)]) -> Arc<Store> {
     let config = DataConfig { staging_bytes_max: Some(1 << 30), ..DataConfig::default() };
     let data = Data::open(ports, config).await.expect("an empty data layer opens");
     let ports = StorePorts { db, data, keys, clock, durability: None };
-    let store = Store::open(ports, StoreConfig::default()).await.expect("an empty store opens");
+    let config = StoreConfig { event_targets: vec![EventTarget::new("hook")], ..StoreConfig::default() };
+    let store = Store::open(ports, config).await.expect("an empty store opens");
     let admin = Authenticated::user("root", Frontend::Admin);
     for (name, access_key, secret) in users {
         let spec = UserSpec {

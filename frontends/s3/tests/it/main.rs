@@ -12,6 +12,7 @@ mod clients;
 mod forms;
 mod harness;
 mod listing;
+mod logs;
 mod multipart;
 mod objects;
 mod rules;

@@ -233,3 +233,42 @@ async fn lifecycle_and_payer_are_kept_as_they_were_said() {
         Some("Requester")
     );
 }
+
+#[tokio::test]
+async fn notifications_are_kept_and_what_happens_is_queued() {
+    let arn = |kind: &str| gw_s3::EventArn { name: "hook".to_owned(), kind: kind.to_owned() };
+    let gateway = Gateway::start_with(|config| config.event_arns = vec![arn("webhook")]).await;
+    let none = gateway.wire("GET", "/bucket?notification").send().await;
+    assert_eq!((none.status, none.text().contains("QueueConfiguration")), (200, false));
+    let document = |arn: &str| {
+        format!(
+            "<NotificationConfiguration><QueueConfiguration><Id>made</Id><Queue>{arn}</Queue>\
+             <Event>s3:ObjectCreated:*</Event><Filter><S3Key><FilterRule><Name>prefix</Name><Value>a/</Value>\
+             </FilterRule></S3Key></Filter></QueueConfiguration></NotificationConfiguration>"
+        )
+    };
+    let wrong = put(&gateway, "?notification", &document("arn:cess:sqs::none:webhook")).await;
+    assert_eq!((wrong.status, wrong.code()), (400, "InvalidArgument"));
+    let right = "arn:cess:sqs:cess-1:hook:webhook";
+    assert_eq!(put(&gateway, "?notification", &document(right)).await.status, 200);
+    let shown = gateway.wire("GET", "/bucket?notification").send().await;
+    assert_eq!((shown.element("Queue"), shown.element("Event")), (Some(right), Some("s3:ObjectCreated:*")));
+    assert_eq!((shown.element("Name"), shown.element("Value")), (Some("Prefix"), Some("a/")));
+
+    let made = gateway.put("a/k", b"12345").await;
+    gateway.put("b/k", b"1").await;
+    let admin = gw_types::Authenticated::user("root", gw_types::Frontend::Admin);
+    let events = gateway.store.events_next(&admin, "hook", gw_store::EventSeq(0), 10).await.unwrap();
+    let [test, put_event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(test.kind, gw_store::EventKind::Test);
+    assert_eq!(
+        (put_event.key.as_str(), put_event.size, put_event.who.as_deref()),
+        ("a/k", Some(5), Some("ann"))
+    );
+    assert_eq!(put_event.source_ip, "127.0.0.1");
+    assert_eq!(Some(put_event.request_id.as_str()), made.header("x-amz-request-id"));
+
+    assert_eq!(put(&gateway, "?notification", "<NotificationConfiguration/>").await.status, 200);
+    let none = gateway.wire("GET", "/bucket?notification").send().await;
+    assert!(!none.text().contains("QueueConfiguration"), "{}", none.text());
+}
