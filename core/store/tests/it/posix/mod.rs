@@ -4,4 +4,5 @@ mod bodies;
 mod model;
 mod names;
 mod paths;
+mod random;
 mod views;
