@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks to a terminal")]
 
+mod clients;
 mod conformance;
 mod demo;
 mod run;
@@ -30,6 +31,11 @@ cargo xtask COMMAND
   scale [--objects N] [--engine sled|fjall|both] [--json] [--folder D] [--keep] [--debug]
                 what a store of N (2,000,000) small objects costs on each catalog engine: filled,
                 killed with SIGKILL, opened, read; about 15 GiB of writes and 4 GiB of disk
+  clients [--small | --only A,B] [--install] [--folder D] [--json] [--keep] [--debug | --bin-dir B]
+                the client matrix against the whole stack: awscli, boto3, aws-sdk-rust, aws-sdk-js, s3cmd,
+                rclone, restic, s5cmd, minio-py, pyarrow, polars, s3fs, DuckDB, DataFusion, chdb,
+                deltalake, pyiceberg, lancedb, s3torchconnector, each with a real job; --install puts
+                them into D (target/clients), Debian's packages into the system
   conformance nbd [--release]
                 nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io, fio, nbd-client, nbdkit against the NBD
                 server, each as far as it is installed
@@ -50,6 +56,7 @@ fn main() -> ExitCode {
         "power-cut" => demo::power_cut(&rest),
         "figures" => demo::figures(&rest),
         "scale" => scale::scale(&rest),
+        "clients" => clients::clients(&rest),
         "conformance" => match rest.split_first() {
             Some((what, rest)) if what == "nbd" => conformance::nbd(rest),
             Some((what, rest)) if what == "s3" => conformance::s3(rest),

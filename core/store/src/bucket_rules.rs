@@ -28,7 +28,8 @@ impl Core {
     ) -> StoreResult<()> {
         self.change_rules(who, Action::PutBucketAcl, name, |work, row| {
             if !row.rules.acls_count() {
-                return Err(StoreErrorKind::AclsNotSupported.into());
+                let is_so = access::says_nothing(&acl, &row.owner);
+                return if is_so { Ok(()) } else { Err(StoreErrorKind::AclsNotSupported.into()) };
             }
             row.rules.acl = access::accept(&*work.txn, &row.rules, (&row.owner, &row.owner), &acl)?;
             Ok(())

@@ -20,7 +20,12 @@ mod story;
 mod tree;
 mod whole_path;
 
+pub use aws::Aws;
+pub use build::build;
 pub use figures::figures;
 pub use kill_loop::kill_loop;
+pub use options::{Options, Work};
 pub use power_cut::power_cut;
+pub use stack::{Ready, Stack};
+pub use story::wait_for;
 pub use whole_path::demo;

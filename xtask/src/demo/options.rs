@@ -26,17 +26,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// For whoever only builds programs.
+    pub fn for_build(debug: bool, bin_dir: Option<PathBuf>) -> Self {
+        Self { small: false, debug, bin_dir, keep: false, data_dir: None, rounds: None, seed: 0 }
+    }
+
     /// Reads `args`, of which only the flags in `known` may be used.
     pub fn read(args: &[String], known: &[&str]) -> Result<Self> {
-        let mut options = Self {
-            small: false,
-            debug: false,
-            bin_dir: None,
-            keep: false,
-            data_dir: None,
-            rounds: None,
-            seed: clock_seed(),
-        };
+        let mut options = Self { seed: clock_seed(), ..Self::for_build(false, None) };
         let mut args = args.iter();
         while let Some(flag) = args.next() {
             if !known.contains(&flag.as_str()) {

@@ -84,6 +84,13 @@ fn fits_enforced(request: &AclRequest, bucket_owner: &str) -> bool {
     }
 }
 
+/// Whether a list says what is so anyhow where lists are off: s3cmd sets the list of what it copies to
+/// the one that it has read.
+pub(crate) fn says_nothing(request: &AclRequest, bucket_owner: &str) -> bool {
+    matches!(request, AclRequest::Grants(grants) if !grants.is_empty())
+        && fits_enforced(request, bucket_owner)
+}
+
 /// Gives a new object its owner, list, tags, locks and mark of encryption.
 pub(crate) fn dress(
     read: &impl Read,

@@ -27,7 +27,7 @@ use crate::core::Core;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::rows::{self, BucketRow, UserRow, key};
 
-pub(crate) use acl::{accept, dress, lists};
+pub(crate) use acl::{accept, dress, lists, says_nothing};
 pub(crate) use policy::{Policy, Question, Verdict};
 
 /// Name of the document that holds a bucket's policy.

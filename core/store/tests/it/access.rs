@@ -163,6 +163,16 @@ async fn an_owner_who_enforces_owns_all_and_lists_are_off() {
     assert_eq!(kind(refused), StoreErrorKind::AclsNotSupported);
     let set = ann.store.bucket_acl_set(&ann.who, &ann.bucket, AclRequest::Canned(CannedAcl::Private)).await;
     assert_eq!(kind(set), StoreErrorKind::AclsNotSupported);
+    // A document that says what is so anyhow is taken: s3cmd copies lists with objects.
+    let grant =
+        |name: &str| Grant { grantee: Grantee::User(name.into()), permission: Permission::FullControl };
+    let as_it_is = AclRequest::Grants(vec![grant("ann")]);
+    ann.store.bucket_acl_set(&ann.who, &ann.bucket, as_it_is).await.unwrap();
+    let more = AclRequest::Grants(vec![grant("ann"), grant("bob")]);
+    assert_eq!(
+        kind(ann.store.bucket_acl_set(&ann.who, &ann.bucket, more).await),
+        StoreErrorKind::AclsNotSupported
+    );
 
     ann.store.bucket_ownership_set(&ann.who, &ann.bucket, None).await.unwrap();
     let public = AclRequest::Canned(CannedAcl::PublicRead);

@@ -19,7 +19,7 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gw_store::Store;
+use gw_store::{AclRequest, CannedAcl, ObjectWants, Store};
 use gw_types::Action;
 use s3s::dto;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -42,6 +42,17 @@ impl Operations {
             new_buckets: config.new_buckets,
             event_arns: config.event_arns.clone(),
         }
+    }
+
+    /// What a new object asks for. `x-amz-acl: private` is what an object is that asks for nothing, and
+    /// clients send it unasked (rclone); only where lists are off by default would it be an error.
+    fn wants(&self, ask: &ask::Ask<'_>) -> S3Result<ObjectWants> {
+        let mut wants = ask.wants()?;
+        let private = Some(AclRequest::Canned(CannedAcl::Private));
+        if self.new_buckets == NewBuckets::Closed && wants.acl == private {
+            wants.acl = None;
+        }
+        Ok(wants)
     }
 
     /// The default region.

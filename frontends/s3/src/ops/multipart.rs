@@ -90,7 +90,7 @@ impl Operations {
         let key = key(input.key)?;
         let checksum = announced(&ask)?;
         let options =
-            UploadOptions { attributes: ask.attributes(input.metadata)?, checksum, wants: ask.wants()? };
+            UploadOptions { attributes: ask.attributes(input.metadata)?, checksum, wants: self.wants(&ask)? };
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         let upload = self.store.upload_create(ask.who, &bucket, &key, options).await.map_err(from_store)?;
         let mut output = dto::CreateMultipartUploadOutput {

@@ -115,7 +115,7 @@ impl Operations {
         let key = key(input.key)?;
         let promise = Promise::of_body(ask.headers(), ChecksumAlgorithm::Crc64Nvme)?;
         let declared = declared_length(ask.headers(), &extensions)?;
-        let wants = match ask.wants() {
+        let wants = match self.wants(&ask) {
             Ok(wants) => wants,
             Err(error) => {
                 // Whoever may not put at all is told that first.
@@ -167,7 +167,7 @@ impl Operations {
             Some("REPLACE") => true,
             Some(_) => return Err(argument("Unknown metadata directive.")),
         };
-        let mut wants = ask.wants()?;
+        let mut wants = self.wants(&ask)?;
         match ask.text("x-amz-tagging-directive")? {
             None | Some("COPY") => wants.tags = None,
             Some("REPLACE") => wants.tags = Some(wants.tags.unwrap_or_default()),

@@ -22,6 +22,16 @@ async fn new_buckets_are_closed_as_on_aws() {
     assert_eq!(put(&gateway, "?acl", "").await.code(), "MissingSecurityHeader");
     let acl = gateway.wire("PUT", "/bucket?acl").header("x-amz-acl", "public-read").send().await;
     assert_eq!((acl.status, acl.code()), (400, "AccessControlListNotSupported"));
+    let listed =
+        |acl: &'static str| gateway.wire("PUT", "/bucket/k").header("x-amz-acl", acl).body(b"x").send();
+    assert_eq!(listed("public-read").await.code(), "AccessControlListNotSupported");
+    assert_eq!(listed("private").await.status, 200, "what rclone sends unasked asks for nothing");
+    let shown = gateway.wire("GET", "/bucket/k?acl").send().await;
+    assert_eq!(
+        put(&gateway, "/k?acl", shown.text()).await.status,
+        200,
+        "s3cmd sets the list that it has read"
+    );
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}"#;
     assert_eq!(put(&gateway, "?policy", policy).await.code(), "AccessDenied");
     let off = gateway.wire("DELETE", "/bucket?publicAccessBlock").send().await;
