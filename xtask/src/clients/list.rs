@@ -71,7 +71,7 @@ pub const CLIENTS: &[Client] = &[
     },
     Client {
         name: "aws-sdk-js",
-        source: Source::Node(&["@aws-sdk/client-s3@3.1168.0", "@aws-sdk/lib-storage@3.1168.0"]),
+        source: Source::Node(&["@aws-sdk/client-s3@3.1166.0", "@aws-sdk/lib-storage@3.1166.0"]),
         home: "aws-sdk-js",
         job: Job::Node(include_str!("jobs/aws_sdk_js.mjs")),
         is_small: false,
