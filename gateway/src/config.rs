@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::{Context, Result, fail};
+use crate::mounts::options::MountSpec;
 use crate::notify::{self, NotifySection};
 
 /// The whole file.
@@ -34,6 +35,8 @@ pub struct Config {
     /// `[[notify]]`: where events of buckets may go. Default nowhere.
     #[serde(default)]
     pub notify: Vec<NotifySection>,
+    #[serde(default)]
+    pub mount: Vec<MountSection>,
 }
 
 /// `[s3]`
@@ -191,6 +194,31 @@ impl Default for CompactionSection {
     }
 }
 
+/// `[[mount]]`, one for each
+#[derive(Clone, Debug, Deserialize)]
+pub struct MountSection {
+    /// The directory.
+    pub at: PathBuf,
+    /// The user of the gateway whose rights it has.
+    pub user: String,
+    /// One bucket. Default: a directory for each.
+    pub bucket: Option<String>,
+    /// As in fstab, with commas. Default none.
+    #[serde(default)]
+    pub options: String,
+}
+
+impl MountSection {
+    /// What is to be mounted.
+    pub fn spec(&self) -> Result<MountSpec> {
+        let doing = || format!("in [[mount]] for {}", self.at.display());
+        let mut spec =
+            MountSpec::parse(self.at.clone(), self.bucket.clone(), &self.options).context(doing)?;
+        spec.user = Some(self.user.clone());
+        Ok(spec)
+    }
+}
+
 fn default_data_dir() -> PathBuf {
     PathBuf::from("cess-data")
 }
@@ -209,6 +237,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "dispersal",
             "compaction",
             "notify",
+            "mount",
         ],
     ),
     ("s3", &["listen", "regions", "base_domains", "new_buckets", "sigv2", "tls"]),
@@ -220,6 +249,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("store", &["catalog", "staging_bytes_max", "cache_bytes_max", "disk_cache_bytes_max"]),
     ("dispersal", &["seal_age_ms", "linger_ms"]),
     ("compaction", &["room_bytes", "dead_percent"]),
+    ("mount", &["at", "user", "bucket", "options"]),
 ];
 
 impl Config {
@@ -249,18 +279,27 @@ impl Config {
     }
 }
 
+/// The tables of a section: one, or those of a list.
+fn tables<'a>(table: &'a toml::Table, section: &str) -> Vec<&'a toml::Table> {
+    let mut found = vec![table];
+    for word in section.split('.').filter(|word| !word.is_empty()) {
+        let inner = found.into_iter().filter_map(|table| table.get(word));
+        found = inner
+            .flat_map(|value| match value {
+                toml::Value::Table(table) => vec![table],
+                toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_table).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+    }
+    found
+}
+
 fn refuse_unknown(table: &toml::Table) -> Result<()> {
     for (section, known) in KEYS {
-        let inner = if section.is_empty() {
-            Some(table)
-        } else {
-            let mut inner = Some(table);
-            for word in section.split('.') {
-                inner = inner.and_then(|table| table.get(word)).and_then(toml::Value::as_table);
-            }
-            inner
-        };
-        inner.map_or(Ok(()), |inner| refuse_unknown_in(section, inner, known))?;
+        for table in tables(table, section) {
+            refuse_unknown_in(section, table, known)?;
+        }
     }
     let notify = table.get("notify").and_then(toml::Value::as_array);
     for target in notify.into_iter().flatten().filter_map(toml::Value::as_table) {
@@ -326,6 +365,21 @@ mod tests {
         assert!(tls("cert = '/c.pem'\n").is_err());
         let error = tls("cert = '/c'\nky = '/k'\n").unwrap_err().to_string();
         assert!(error.contains("s3.tls.ky; did you mean s3.tls.key?"), "{error}");
+    }
+
+    #[test]
+    fn mounts_are_a_list_with_options_of_fstab() {
+        let text = "[[mount]]\nat = '/a'\nuser = 'alice'\n\
+                    [[mount]]\nat = '/b'\nuser = 'bob'\nbucket = 'photos'\noptions = 'ro,allow_other'\n";
+        let mounts = Config::parse(&format!("{LEAST}{text}")).unwrap().mount;
+        let specs: Vec<_> = mounts.iter().map(|mount| mount.spec().unwrap()).collect();
+        assert_eq!(
+            specs.iter().map(|spec| spec.user.as_deref()).collect::<Vec<_>>(),
+            [Some("alice"), Some("bob")]
+        );
+        assert!(specs[1].kernel.read_only && !specs[0].kernel.read_only);
+        let error = Config::parse(&format!("{LEAST}{text}optons = ''\n")).unwrap_err().to_string();
+        assert!(error.contains("mount.optons; did you mean mount.options?"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::DataDir;
 use crate::devnet::{DevNet, TERRITORY};
 use crate::error::{Context, Error, Result};
+use crate::mounts::options::MountSpec;
 use crate::notify::Target;
 use crate::ready::{Credentials, Ready, ReadyFile};
 use crate::run::{Listen, Serving, random_text, told_to_stop};
@@ -64,7 +65,14 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
     let (access_key, secret_key) = credentials(&net, args).await?;
     first_user(&core, &access_key, &secret_key).await?;
 
-    let listen = listen(&net, args, targets).await;
+    let mut listen = listen(&net, args, targets).await;
+    listen.mounts = mounts(args)?;
+    listen.mount_user = core
+        .store
+        .credential(&access_key)
+        .await
+        .context(|| "finding the first user".to_owned())?
+        .map(|credential| credential.user.to_string());
     let simulated = ["chain", "miners", "root key"].map(str::to_owned).to_vec();
     let control: Arc<dyn DevControl> = Arc::new(Control(Arc::clone(&net)));
     let serving = Serving::start(&dir, core, &listen, simulated, Some(control)).await?;
@@ -82,6 +90,7 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
         chain: net.chain_url(),
         region: listen.regions.first().cloned(),
         credentials: Some(credentials.clone()),
+        mount: serving.mounts(),
         pid: std::process::id(),
     };
     ready_file.announce(&ready)?;
@@ -166,7 +175,14 @@ async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>) -> Listen {
         tls: None,
         fall_back: true,
         notify,
+        mounts: Vec::new(),
+        mount_user: None,
     }
+}
+
+fn mounts(args: &DevArgs) -> Result<Vec<MountSpec>> {
+    let options = args.mount_options.as_deref().unwrap_or_default();
+    args.mount.iter().map(|at| MountSpec::parse(at.clone(), None, options)).collect()
 }
 
 /// The chain and the miners, until told to stop.
@@ -178,6 +194,7 @@ async fn network_only(net: DevNet, reach: &Reach, ready_file: ReadyFile) -> Resu
         chain: net.chain_url(),
         region: None,
         credentials: None,
+        mount: Vec::new(),
         pid: std::process::id(),
     };
     ready_file.announce(&ready)?;
@@ -212,6 +229,9 @@ fn show(ready: &Ready, user: &Credentials, reach: &Reach, begun: Instant, new_ke
     println!("  S3      {s3}   region {region}");
     println!("  admin   {admin}   (/healthz /readyz /metrics)");
     println!("  chain   {}", ready.chain);
+    for at in &ready.mount {
+        println!("  mount   {}", at.display());
+    }
     println!("  data    {}\n", reach.data_dir.display());
     // Into a log or a pipe the secret does not go: whoever may read it finds it in the ready file.
     let secret =

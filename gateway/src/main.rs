@@ -14,6 +14,7 @@ mod dev;
 mod devnet;
 mod error;
 mod logging;
+mod mounts;
 mod notify;
 mod ready;
 mod run;
@@ -28,7 +29,7 @@ use crate::error::Result;
 
 #[allow(clippy::print_stderr, reason = "a command's last word goes to the terminal")]
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(cli::arguments(std::env::args_os()));
     logging::start(cli.reach.verbose);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

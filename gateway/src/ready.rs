@@ -25,6 +25,9 @@ pub struct Ready {
     /// Credentials of the first user of `dev`: the reason the file is 0600.
     #[serde(flatten)]
     pub credentials: Option<Credentials>,
+    /// Where it is mounted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mount: Vec<PathBuf>,
     /// This process.
     pub pid: u32,
 }

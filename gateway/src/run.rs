@@ -1,7 +1,7 @@
 //! A gateway from open to stop: the same for `dev` and `serve`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gw_events::RunningEvents;
@@ -19,6 +19,8 @@ use crate::config::TlsSection;
 use crate::core::Core;
 use crate::datadir::{DataDir, read_secret, write_secret};
 use crate::error::{Context, Error, Result};
+use crate::mounts::Mounts;
+use crate::mounts::options::MountSpec;
 use crate::notify::Target;
 
 /// Between two passes over the buckets' lifecycle rules, whose days end at midnight UTC.
@@ -42,6 +44,10 @@ pub struct Listen {
     pub notify: Vec<Target>,
     /// Where an address is taken: a free port instead of an error.
     pub fall_back: bool,
+    /// Mounted before anybody is told that the gateway serves.
+    pub mounts: Vec<MountSpec>,
+    /// Whose rights a mount has that names nobody.
+    pub mount_user: Option<String>,
 }
 
 /// Everything that serves.
@@ -51,6 +57,7 @@ pub struct Serving {
     admin: AdminServer,
     lifecycle: JoinHandle<()>,
     events: Arc<RunningEvents>,
+    mounts: Arc<Mounts>,
     certificate: Option<Certificate>,
 }
 
@@ -66,6 +73,7 @@ impl Serving {
         let core = Arc::new(core);
         let certificate = listen.tls.clone().map(Certificate::load).transpose()?;
         let s3 = bind_s3(&core, listen, certificate.as_ref().map(Certificate::tls)).await?;
+        let mounts = Arc::new(Mounts::new(core.store.clone(), listen.mount_user.clone()));
         let region = listen.regions.first().map_or("", String::as_str);
         let deliveries = listen.notify.iter().map(|target| target.delivery.clone()).collect();
         let events = RunningEvents::start(&core.store, region, deliveries)
@@ -77,6 +85,7 @@ impl Serving {
             events: Arc::clone(&events),
             simulated,
             dev,
+            mounts: Arc::clone(&mounts),
         };
         let tcp = match listen.admin {
             Some(addr) => Some(bind(addr, listen.fall_back).await?),
@@ -88,7 +97,14 @@ impl Serving {
         let lifecycle = tokio::spawn(async move {
             store.lifecycle_keep(&Authenticated::user("lifecycle", Frontend::Admin), LIFECYCLE_EVERY).await;
         });
-        Ok(Self { core, s3, admin, lifecycle, events, certificate })
+        let serving = Self { core, s3, admin, lifecycle, events, mounts, certificate };
+        for spec in &listen.mounts {
+            if let Err(error) = serving.mounts.add(spec.clone()).await {
+                serving.stop().await?;
+                return Err(error);
+            }
+        }
+        Ok(serving)
     }
 
     /// `http://host:port` of S3, or `https://`.
@@ -106,8 +122,14 @@ impl Serving {
         self.admin.addr()
     }
 
-    /// Drains requests, then syncs and closes. Nothing acknowledged is lost either way.
+    /// Where it is mounted.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        self.mounts.paths()
+    }
+
+    /// Unmounts, drains requests, then syncs and closes. Nothing acknowledged is lost either way.
     pub async fn stop(self) -> Result<()> {
+        self.mounts.stop().await;
         self.s3.shutdown().await;
         // A pass that is broken off is begun again at the next start.
         self.lifecycle.abort();
@@ -115,6 +137,7 @@ impl Serving {
         self.events.halt();
         self.admin.stop();
         drop(self.admin);
+        drop(self.mounts);
         let mut core = self.core;
         // An admin request under way holds the core for a moment more.
         for _ in 0..100 {

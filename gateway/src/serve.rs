@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::certificate::Certificate;
 use crate::cli::ServeArgs;
-use crate::config::Config;
+use crate::config::{Config, MountSection};
 use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::{DataDir, read_secret};
 use crate::error::{Context, Error, Result, fail};
@@ -29,6 +29,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
     let config = Config::read(&args.config)?;
     let targets = notify::targets(&config.notify)?;
     if args.check {
+        config.mount.iter().try_for_each(|mount| mount.spec().map(|_| ()))?;
         config.s3.tls.clone().map(Certificate::load).transpose()?;
         println!("{} is in order", args.config.display());
         return Ok(());
@@ -75,6 +76,8 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         tls: config.s3.tls,
         fall_back: false,
         notify: targets,
+        mounts: config.mount.iter().map(MountSection::spec).collect::<Result<_>>()?,
+        mount_user: None,
     };
     let serving = Serving::start(&dir, core, &listen, simulated, None).await?;
     if let Some(file) = &ready_file {
@@ -84,6 +87,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
             chain: config.chain.url,
             region: config_region,
             credentials: None,
+            mount: serving.mounts(),
             pid: std::process::id(),
         })?;
     }

@@ -42,6 +42,10 @@ cargo xtask COMMAND
   conformance s3 --suite DIR [--python P] [--all | --only FILE] [--match TEXT] [--json] [--keep]
                 the generic tests of ceph/s3-tests, checked out in DIR, against the S3 frontend over a
                 store in memory; counts by area; P is a Python with the suite's packages
+  conformance posix [--suite DIR] [--files memory|gateway | --mount DIR]
+                [--only pjdfstest|suite|fsx] [--seeds N] [--ops N] [--release] [--json]
+                pjdfstest (the crate, and the C suite checked out in DIR) and fsx on a mount of a
+                namespace in memory, of the development gateway, or of whatever DIR is; needs root
   help          this text
 ";
 
@@ -60,7 +64,8 @@ fn main() -> ExitCode {
         "conformance" => match rest.split_first() {
             Some((what, rest)) if what == "nbd" => conformance::nbd(rest),
             Some((what, rest)) if what == "s3" => conformance::s3(rest),
-            _ => Err("conformance of what? `conformance nbd` or `conformance s3`".to_owned()),
+            Some((what, rest)) if what == "posix" => conformance::posix(rest),
+            _ => Err("conformance of what? `conformance nbd`, `s3` or `posix`".to_owned()),
         },
         "help" | "--help" | "-h" => {
             print!("{HELP}");

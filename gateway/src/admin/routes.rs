@@ -20,11 +20,13 @@ use serde::de::DeserializeOwned;
 use super::server::{Answer, Routes};
 use super::wire::{
     BucketLine, ChainLine, Compacted, CompactionLine, DealLine, DiskCacheLine, DispersalLine, Dropped,
-    EventLine, Flush, Flushed, KeyLine, Landed, Marks, PlacedFragment, PlacedRange, PlacementAnswer,
-    PlacementQuery, QuotaSet, RoomLine, Segments, Staging, Status, TerritoryAct, TerritoryLine, UserAdd,
-    UserAdded, UserLine,
+    EventLine, Flush, Flushed, KeyLine, Landed, Marks, MountAsk, MountLine, PlacedFragment, PlacedRange,
+    PlacementAnswer, PlacementQuery, QuotaSet, RoomLine, Segments, Staging, Status, TerritoryAct,
+    TerritoryLine, UnmountAsk, UserAdd, UserAdded, UserLine,
 };
 use crate::core::Core;
+use crate::mounts::Mounts;
+use crate::mounts::options::MountSpec;
 
 const PLACEMENT_NOTE: &str =
     "miners hold sealed bytes: computing near them saves network only where a gateway or its cache runs too";
@@ -44,6 +46,7 @@ pub struct Gateway {
     /// Parts that are development stand-ins.
     pub simulated: Vec<String>,
     pub dev: Option<Arc<dyn DevControl>>,
+    pub mounts: Arc<Mounts>,
 }
 
 /// An error of a verb, as it is answered.
@@ -112,6 +115,9 @@ impl Routes for Gateway {
             (Method::DELETE, ["v1", "users", name]) => json(self.user_remove(name).await),
             (Method::GET, ["v1", "buckets"]) => json(self.buckets().await),
             (Method::POST, ["v1", "buckets", name, "quota"]) => json(self.quota(name, &body).await),
+            (Method::GET, ["v1", "mounts"]) => json(Ok(self.mounts.lines())),
+            (Method::POST, ["v1", "mounts"]) => json(self.mount(&body).await),
+            (Method::POST, ["v1", "mounts", "end"]) => json(self.unmount(&body).await),
             (Method::POST, ["v1", "cache", "drop"]) => json(self.drop_cache().await),
             (Method::POST, ["v1", "dev", "miners", index]) => json(self.dev_miner(index, &body).await),
             _ => Err(Refused(StatusCode::NOT_FOUND, "there is no such path in the admin API".to_owned())),
@@ -210,6 +216,7 @@ impl Gateway {
             self.simulated.len() as u64,
         );
         text.push_str(&event_metrics(&self.event_lines()));
+        text.push_str(&self.mounts.metrics());
         text
     }
 
@@ -233,6 +240,18 @@ impl Gateway {
         };
         // What cannot be read shows in everything else.
         self.core.store.event_queues(&admin()).unwrap_or_default().into_iter().map(line).collect()
+    }
+
+    async fn mount(&self, body: &[u8]) -> Verb<MountLine> {
+        let ask: MountAsk = read(body)?;
+        let spec =
+            MountSpec::parse(ask.at, ask.bucket, &ask.options).map_err(|error| bad(error.to_string()))?;
+        self.mounts.add(spec).await.map_err(|error| bad(error.to_string()))
+    }
+
+    async fn unmount(&self, body: &[u8]) -> Verb<String> {
+        let ask: UnmountAsk = read(body)?;
+        self.mounts.remove(&ask.at).await.map_err(|error| bad(error.to_string()))
     }
 
     async fn status(&self) -> Verb<Status> {

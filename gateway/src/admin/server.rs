@@ -224,6 +224,10 @@ impl Door {
             }
         };
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        if self.token.is_some() && head.method != Method::GET && segments.starts_with(&["v1", "mounts"]) {
+            // Whoever may mount anywhere on a machine owns it: the token is for the gateway alone.
+            return Answer::refusal(StatusCode::FORBIDDEN, "mounts are made over the admin socket only");
+        }
         self.routes.admin(head.method, &segments, body).await
     }
 }

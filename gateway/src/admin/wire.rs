@@ -1,6 +1,8 @@
 //! What the admin API says: plain JSON, stable names, sizes in bytes, times in Unix seconds.
 
 use gw_types::Level;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// `{"error": …}` with an HTTP status of 400 or above.
@@ -317,6 +319,36 @@ pub struct Dropped {
     pub segments_evicted: u64,
     /// Segments that stay because they are not finalized yet.
     pub segments_kept: u64,
+}
+
+/// POST /v1/mounts, on the socket only
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MountAsk {
+    /// An absolute path.
+    pub at: PathBuf,
+    pub bucket: Option<String>,
+    /// As in fstab.
+    pub options: String,
+}
+
+/// POST /v1/mounts/end, on the socket only
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnmountAsk {
+    pub at: PathBuf,
+}
+
+/// GET /v1/mounts
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MountLine {
+    pub at: PathBuf,
+    /// `None`: all of them.
+    pub bucket: Option<String>,
+    /// Whose rights it has.
+    pub user: String,
+    /// Handles open through it.
+    pub open: u64,
+    /// Requests of the kernel answered.
+    pub requests: u64,
 }
 
 /// `null` and absent are different: serde's usual way to tell them apart.

@@ -37,6 +37,12 @@ pub struct DevArgs {
     /// A webhook that buckets may send events to: arn:cess:sqs::NAME:webhook (may be repeated)
     #[arg(long, value_name = "NAME=URL")]
     pub notify: Vec<String>,
+    /// Mount all buckets here, for the first user (several times: several mounts)
+    #[arg(long, value_name = "DIR")]
+    pub mount: Vec<PathBuf>,
+    /// Options of these mounts, as in fstab: bucket=NAME, allow_other, writeback, ... (docs/FUSE.md)
+    #[arg(long, value_name = "OPTIONS", requires = "mount")]
+    pub mount_options: Option<String>,
     /// Only the development chain and miners, for a gateway started with `serve`
     #[arg(long)]
     pub network_only: bool,

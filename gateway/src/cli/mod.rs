@@ -5,8 +5,9 @@
 
 mod dev;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gw_types::Level;
@@ -14,6 +15,9 @@ use gw_types::Level;
 #[cfg(feature = "dev-chain")]
 pub use dev::DevMinerAct;
 pub use dev::{DevArgs, DevMiner, DevVerb};
+
+/// What mount(8) calls for the type `fuse.cess-gateway`.
+const HELPER: &str = "mount.fuse.cess-gateway";
 
 /// S3 over the CESS storage network, in one process.
 ///
@@ -69,6 +73,12 @@ pub enum Verb {
     /// Space bought on chain
     #[command(subcommand)]
     Territory(TerritoryVerb),
+    /// Mount the buckets of a running gateway, or one of them, on a directory of this machine
+    Mount(MountArgs),
+    /// Unmount what `mount` has mounted, once everything on it is durable
+    Unmount(UnmountArgs),
+    /// What is mounted
+    Mounts,
     /// Users and their access keys
     #[command(subcommand)]
     User(UserVerb),
@@ -120,6 +130,38 @@ pub struct FlushArgs {
     /// Give up after this many seconds (what was begun goes on)
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub timeout: u64,
+}
+
+/// The shape is mount(8)'s for its helpers: `SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`.
+#[derive(Args, Debug)]
+pub struct MountArgs {
+    /// The data directory of the gateway, with `#BUCKET` behind it for one bucket only
+    #[arg(value_name = "DATA_DIR[#BUCKET]")]
+    pub source: String,
+    /// Where
+    #[arg(value_name = "DIR")]
+    pub at: PathBuf,
+    /// As in fstab, with commas: ro, allow_other, user=NAME, level=dispersed, ... (docs/FUSE.md)
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    pub options: Vec<String>,
+    /// Look, and mount nothing
+    #[arg(short = 'f', hide = true)]
+    pub fake: bool,
+    #[arg(short = 's', hide = true)]
+    pub sloppy: bool,
+    #[arg(short = 'n', hide = true)]
+    pub no_mtab: bool,
+    #[arg(short = 'N', hide = true)]
+    pub namespace: Option<String>,
+    #[arg(short = 't', hide = true)]
+    pub kind: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct UnmountArgs {
+    /// Where
+    #[arg(value_name = "DIR")]
+    pub at: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -247,6 +289,17 @@ pub struct MinerArgs {
     pub chain: String,
 }
 
+/// The command line, from the arguments of the process: called by mount(8) under the name of its
+/// helper, the program does what the verb `mount` does.
+pub fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut given: Vec<OsString> = given.collect();
+    let name = given.first().and_then(|name| Path::new(name).file_name());
+    if name.is_some_and(|name| name == HELPER) {
+        given.insert(1, "mount".into());
+    }
+    given
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -256,6 +309,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_helper_of_mount_is_the_verb_mount() {
+        let line = "/sbin/mount.fuse.cess-gateway /var/lib/cess#photos /mnt/photos -o rw,user=alice";
+        let cli = Cli::try_parse_from(super::arguments(line.split(' ').map(Into::into))).unwrap();
+        let Verb::Mount(args) = cli.verb else { panic!("another verb") };
+        assert_eq!((args.source.as_str(), args.at.to_str()), ("/var/lib/cess#photos", Some("/mnt/photos")));
+        assert_eq!(args.options, ["rw,user=alice"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod compact;
 mod key;
+mod mount;
 mod print;
 mod size;
 
@@ -47,6 +48,9 @@ pub async fn admin(reach: &Reach, verb: Verb) -> Result<()> {
             let dropped: Dropped = client.post("/v1/cache/drop", &(), A_FEW_BLOCKS).await?;
             show(reach, &dropped, print::dropped)
         }
+        Verb::Mounts => mount::list(reach, &client).await,
+        Verb::Unmount(args) => mount::unmount(reach, &client, &args).await,
+        Verb::Mount(args) => mount::mount(reach, &args).await,
         Verb::Dev(_) | Verb::Serve(_) | Verb::Key(_) | Verb::Miner(_) => fail("this verb needs no gateway"),
     }
 }

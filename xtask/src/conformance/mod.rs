@@ -8,11 +8,13 @@
 
 mod clients;
 mod place;
+mod posix;
 mod s3;
 mod s3_areas;
 
 use std::process::Command;
 
+pub use posix::posix;
 pub use s3::s3;
 
 use self::place::Place;

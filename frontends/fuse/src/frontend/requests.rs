@@ -36,8 +36,9 @@ impl Filesystem for Frontend {
         // Not asked for, on purpose: locks (the kernel's own are right for one mount, and can be
         // interrupted), SETXATTR_EXT (fuser 0.18 cannot read what then comes), passthrough (a sealed
         // file cannot be passed through).
-        let mut wanted = InitFlags::FUSE_ATOMIC_O_TRUNC
-            | InitFlags::FUSE_AUTO_INVAL_DATA
+        // Nor ATOMIC_O_TRUNC: with it, an open for reading that truncates comes here before the kernel has
+        // looked whether the file is being executed, and takes the text from under a running program.
+        let mut wanted = InitFlags::FUSE_AUTO_INVAL_DATA
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_ASYNC_DIO
@@ -254,16 +255,7 @@ impl Filesystem for Frontend {
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let caller = self.caller(req);
         let flags = self.open_flags(flags.0);
-        let answer = self.engine.meta(Op::Open, |files| {
-            let handle = files.open(&caller, FileId(ino.0), flags)?;
-            if flags.truncate && req.uid() != 0 {
-                // The file is open and empty either way; bits that stay are worth a line in the log.
-                if let Err(error) = kill_suid_gid(files, &caller, FileId(ino.0)) {
-                    tracing::warn!(%error, "set-uid bits could not be taken away");
-                }
-            }
-            Ok(handle)
-        });
+        let answer = self.engine.meta(Op::Open, |files| files.open(&caller, FileId(ino.0), flags));
         match answer {
             Ok(handle) => reply.opened(self.opened(handle, Opened::File), self.handle_flags(flags)),
             Err(errno) => reply.error(errno),
