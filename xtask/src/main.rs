@@ -36,6 +36,9 @@ cargo xtask COMMAND
                 rclone, restic, s5cmd, minio-py, pyarrow, polars, s3fs, DuckDB, DataFusion, chdb,
                 deltalake, pyiceberg, lancedb, s3torchconnector, each with a real job; --install puts
                 them into D (target/clients), Debian's packages into the system
+  race [--small] [--folder D] [--keep] [--debug | --bin-dir B]
+                8 writers race for 1,000 commits by If-None-Match and for one head by If-Match (boto3)
+                while the gateway is killed and started: exactly one winner each, none forgotten
   conformance nbd [--release]
                 nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io, fio, nbd-client, nbdkit against the NBD
                 server, each as far as it is installed
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         "figures" => demo::figures(&rest),
         "scale" => scale::scale(&rest),
         "clients" => clients::clients(&rest),
+        "race" => clients::race(&rest),
         "conformance" => match rest.split_first() {
             Some((what, rest)) if what == "nbd" => conformance::nbd(rest),
             Some((what, rest)) if what == "s3" => conformance::s3(rest),

@@ -16,6 +16,7 @@ mod install;
 mod list;
 mod options;
 mod place;
+mod race;
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ use serde_json::json;
 
 use crate::demo::{Stack, Work, build};
 use crate::run::Result;
+pub use race::race;
+
 use list::{CLIENTS, Client};
 use options::Options;
 use place::Place;

@@ -43,6 +43,11 @@ impl Options {
         Ok(options)
     }
 
+    /// The form for CI.
+    pub fn is_small(&self) -> bool {
+        self.small
+    }
+
     /// Whether the client is asked for.
     pub fn wants(&self, client: &Client) -> bool {
         let is_named = self.only.is_empty() || self.only.iter().any(|name| name == client.name);

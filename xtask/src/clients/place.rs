@@ -95,6 +95,15 @@ impl Place {
         }
     }
 
+    /// A client's Python with a script, in the environment of a job.
+    pub fn python(&self, client: &'static Client, script: &Path) -> Result<Command> {
+        let home = home(client, &self.folder);
+        let mut command = Command::new(home.join("bin/python"));
+        command.arg(script).current_dir(&self.work);
+        self.environment(&mut command, client, &home, &self.work)?;
+        Ok(command)
+    }
+
     /// Nothing of the caller's own settings reaches a job.
     fn environment(&self, command: &mut Command, client: &Client, home: &Path, work: &Path) -> Result<()> {
         let ready = &self.ready;
@@ -116,7 +125,11 @@ impl Place {
         if let Source::Ours(name) = client.source {
             command.env("PROGRAM", build(name, &self.build)?);
         }
-        Aws::new(ready).s3(&["mb", &format!("s3://{bucket}")]).map(drop)
+        // Making one's own bucket again is no error, but awscli says so on its standard error.
+        Aws::new(ready)
+            .s3(&["mb", &format!("s3://{bucket}")])
+            .map(drop)
+            .or_else(|error| if error.contains("BucketAlreadyOwnedByYou") { Ok(()) } else { Err(error) })
     }
 }
 
