@@ -53,6 +53,11 @@ pub struct S3Section {
     pub new_buckets: NewBuckets,
     /// Signature Version 2: `refused`, or `presigned` for queries and forms. Default refused.
     pub sigv2: SigV2,
+    /// Requests in a second that each access key may make, where its account has no limit of its own.
+    /// Default none.
+    pub key_requests_per_second: Option<u32>,
+    /// Bytes of bodies in a second that each may move, in and out together. Default none.
+    pub key_bytes_per_second: Option<u64>,
     /// Serves over TLS, and over nothing else. Default none: plain HTTP.
     pub tls: Option<TlsSection>,
 }
@@ -101,6 +106,8 @@ impl Default for S3Section {
             base_domains: Vec::new(),
             new_buckets: NewBuckets::default(),
             sigv2: SigV2::default(),
+            key_requests_per_second: None,
+            key_bytes_per_second: None,
             tls: None,
         }
     }
@@ -240,7 +247,19 @@ const KEYS: &[(&str, &[&str])] = &[
             "mount",
         ],
     ),
-    ("s3", &["listen", "regions", "base_domains", "new_buckets", "sigv2", "tls"]),
+    (
+        "s3",
+        &[
+            "listen",
+            "regions",
+            "base_domains",
+            "new_buckets",
+            "sigv2",
+            "key_requests_per_second",
+            "key_bytes_per_second",
+            "tls",
+        ],
+    ),
     ("s3.tls", &["cert", "key"]),
     ("admin", &["listen"]),
     ("chain", &["url", "account_file", "allow_insecure"]),

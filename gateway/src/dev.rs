@@ -172,6 +172,7 @@ async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>) -> Listen {
         base_domains: Vec::new(),
         new_buckets: gw_s3::NewBuckets::default(),
         sigv2_presigned: false,
+        key_limits: gw_store::KeyLimits::default(),
         tls: None,
         fall_back: true,
         notify,

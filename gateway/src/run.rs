@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gw_events::RunningEvents;
 use gw_s3::{NewBuckets, RunningS3, S3Config, S3Server, ServerTls};
+use gw_store::KeyLimits;
 use gw_types::{Authenticated, Frontend};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +39,8 @@ pub struct Listen {
     pub new_buckets: NewBuckets,
     /// Whether queries and forms may be signed with Signature Version 2.
     pub sigv2_presigned: bool,
+    /// How fast each access key may be used.
+    pub key_limits: KeyLimits,
     /// Files of certificate and key; `None`: plain HTTP.
     pub tls: Option<TlsSection>,
     /// Where events go.
@@ -161,6 +164,7 @@ async fn bind_s3(core: &Core, listen: &Listen, tls: Option<ServerTls>) -> Result
         sigv2_presigned: listen.sigv2_presigned,
         event_arns: listen.notify.iter().map(Target::arn).collect(),
         tls: tls.clone(),
+        key_limits: listen.key_limits,
         ..S3Config::default()
     };
     let doing = || format!("serving S3 on {}", listen.s3);

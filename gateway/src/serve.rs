@@ -73,6 +73,10 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         base_domains: config.s3.base_domains,
         new_buckets: config.s3.new_buckets.into(),
         sigv2_presigned: config.s3.sigv2 == crate::config::SigV2::Presigned,
+        key_limits: gw_store::KeyLimits {
+            requests_per_second: config.s3.key_requests_per_second,
+            bytes_per_second: config.s3.key_bytes_per_second,
+        },
         tls: config.s3.tls,
         fall_back: false,
         notify: targets,

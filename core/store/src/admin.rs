@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gw_data::{Located, SegmentState};
 use gw_db::Read;
-use gw_types::{Action, Authenticated, BucketName, Level, Lsn, ObjectKey};
+use gw_types::{Authenticated, BucketName, Level, Lsn, ObjectKey};
 
 use crate::access;
 use crate::api::{
@@ -21,7 +21,7 @@ const SCAN_PAGE: usize = 1024;
 impl Core {
     pub(crate) fn status(&self, who: &Authenticated) -> StoreResult<StoreStatus> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::Administer)?;
+        access::decide_admin(&snapshot, who)?;
         let mut buckets = Vec::new();
         let mut sum = Usage::default();
         let mut from = Vec::new();
@@ -30,7 +30,7 @@ impl Core {
             for (row_key, value) in &found {
                 let row = BucketRow::decode(value)?;
                 let usage = load_usage(&snapshot, row.root)?;
-                add(&mut sum, &usage);
+                sum.add(&usage);
                 let name = bucket_name(row_key)?;
                 buckets.push(BucketStatus { name, owner: row.owner, usage, quota: row.settings.quota });
             }
@@ -74,7 +74,7 @@ impl Core {
     }
 
     pub(crate) async fn flush(&self, who: &Authenticated, level: Level) -> StoreResult<Lsn> {
-        access::decide(&self.snapshot(), who, Action::Administer)?;
+        access::decide_admin(&self.snapshot(), who)?;
         let lsn = self.db.appended();
         self.db.wait_staged(lsn).await?;
         if level > Level::Staged {
@@ -96,15 +96,6 @@ fn count(read: &impl Read, prefix: &[u8]) -> StoreResult<u64> {
             _ => return Ok(count),
         }
     }
-}
-
-fn add(sum: &mut Usage, usage: &Usage) {
-    sum.objects += usage.objects;
-    sum.noncurrent += usage.noncurrent;
-    sum.markers += usage.markers;
-    sum.bytes += usage.bytes;
-    sum.uploads += usage.uploads;
-    sum.upload_bytes += usage.upload_bytes;
 }
 
 fn placed(located: Located) -> PlacedRange {

@@ -10,7 +10,7 @@ use crate::api::{
     AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketRules, BucketSettings,
     CannedAcl, Quota, Usage, Versioning,
 };
-use crate::core::{Core, Done, Work, load_bucket, load_usage};
+use crate::core::{Core, Done, Work, load_account_usage, load_bucket, load_usage};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::namespace::new_directory;
 use crate::rows::{self, BucketRow, DirCounts, InodeBody, InodeRow, key};
@@ -39,7 +39,7 @@ impl Core {
         name: &BucketName,
         options: BucketOptions,
     ) -> StoreResult<BucketInfo> {
-        let owner = self.new_owner(who, &options)?;
+        let owner = self.new_owner(who, name, &options)?;
         check_free(&owner, load_bucket(&self.snapshot(), name)?.as_ref())?;
         let bucket_key = self.keys.new_bucket_key().await?;
         let done = self.bucket_make(who, name, options, bucket_key)?;
@@ -56,9 +56,9 @@ impl Core {
         options: BucketOptions,
         bucket_key: WrappedBucketKey,
     ) -> StoreResult<Done<BucketRow>> {
-        let owner = self.new_owner(who, &options)?;
+        let owner = self.new_owner(who, name, &options)?;
         self.commit(|work| {
-            access::decide(&*work.txn, who, Action::CreateBucket)?;
+            self.decide(&*work.txn, who, Action::CreateBucket, Some(name))?;
             check_free(&owner, load_bucket(&*work.txn, name)?.as_ref())?;
             let root = work.new_inode();
             let directory = new_directory(work, root, None, DirCounts::default());
@@ -80,12 +80,17 @@ impl Core {
         })
     }
 
-    fn new_owner(&self, who: &Authenticated, options: &BucketOptions) -> StoreResult<String> {
+    fn new_owner(
+        &self,
+        who: &Authenticated,
+        name: &BucketName,
+        options: &BucketOptions,
+    ) -> StoreResult<String> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::CreateBucket)?;
+        self.decide(&snapshot, who, Action::CreateBucket, Some(name))?;
         match &options.owner {
             Some(owner) if Some(owner.as_str()) != who.name() => {
-                access::decide(&snapshot, who, Action::Administer)?;
+                access::decide_admin(&snapshot, who)?;
                 Ok(owner.clone())
             }
             _ => Ok(who.name().unwrap_or_default().to_owned()),
@@ -122,6 +127,10 @@ impl Core {
                 work.txn.delete(document.to_vec());
             }
             work.txn.delete(key::usage(row.root));
+            // Of an account that holds nothing more no count need be kept.
+            if load_account_usage(&*work.txn, &row.owner)? == Some(Usage::default()) {
+                work.txn.delete(key::account_usage(&row.owner));
+            }
             work.txn.delete(key::inode(row.root));
             work.txn.delete(key::bucket(name));
             work.txn.stream(row.stream);
@@ -181,7 +190,7 @@ impl Core {
         request: &BucketListRequest,
     ) -> StoreResult<BucketListPage> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::ListBuckets)?;
+        self.decide(&snapshot, who, Action::ListBuckets, None)?;
         let all = who.frontend() == gw_types::Frontend::Admin;
         let max = request.max.min(LIST_PAGE_MAX);
         let prefix = key::buckets(&request.prefix);

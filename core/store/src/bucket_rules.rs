@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use gw_types::{Action, Authenticated, BucketName};
 
-use crate::access::{self, POLICY, Policy};
+use crate::access::{self, Of, POLICY, Policy};
 use crate::api::{AclInfo, AclRequest, Grantee, ObjectLock, Ownership, PublicBlock, Versioning};
 use crate::bucket::CORS;
 use crate::core::{Core, load_bucket};
@@ -81,7 +81,8 @@ impl Core {
         };
         // Refused before it is parsed: what others put is none of this bucket's cost.
         self.bucket(&self.snapshot(), who, action, name)?;
-        let parsed = policy.as_ref().map(|text| Policy::parse(text, name.as_str())).transpose()?;
+        let parsed =
+            policy.as_ref().map(|text| Policy::parse(text, Of::Bucket(name.as_str()))).transpose()?;
         self.change_rules(who, action, name, |work, row| {
             if row.rules.blocked().block_policy && parsed.as_ref().is_some_and(Policy::is_public) {
                 return Err(StoreErrorKind::AccessDenied.into());
@@ -107,7 +108,7 @@ impl Core {
             return Ok(true);
         }
         match snapshot.get(&key::document(row.root, POLICY))? {
-            Some(text) => Ok(Policy::parse(&text, name.as_str())?.is_public()),
+            Some(text) => Ok(Policy::parse(&text, Of::Bucket(name.as_str()))?.is_public()),
             None => Ok(false),
         }
     }

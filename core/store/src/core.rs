@@ -15,16 +15,16 @@ use gw_types::{
     Authenticated, BucketName, InodeId, Level, Lsn, PortErrorKind, StreamId, Timestamp, UploadSeq, VersionSeq,
 };
 
-use crate::access::{Act, Policies};
-use crate::api::{EventSeq, Usage};
+use crate::access::{Act, Identities, Policies};
+use crate::api::{EventSeq, Quota, Usage};
 use crate::durability::Durability;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::events::Events;
+use crate::iam::CredentialCache;
 use crate::logging::Logged;
 use crate::pins::{Pins, Releases};
 use crate::posix::{Changes, MountId, Watchers};
-use crate::rows::{self, BucketRow, key};
-use crate::user::CredentialCache;
+use crate::rows::{self, BucketRow, UserRow, key};
 use crate::{StoreConfig, StorePorts};
 
 /// Low bits of a number that count within one commit. The deepest key needs 1024 directories.
@@ -45,6 +45,7 @@ pub(crate) struct Core {
     pub(crate) watchers: Watchers,
     pub(crate) events: Events,
     pub(crate) logged: Logged,
+    pub(crate) identities: Identities,
 }
 
 /// What a commit gave.
@@ -72,6 +73,7 @@ impl Core {
             watchers: Watchers::default(),
             events,
             logged: Logged::default(),
+            identities: Identities::default(),
         }
     }
 
@@ -177,6 +179,11 @@ pub(crate) fn load_usage(read: &impl Read, bucket: InodeId) -> StoreResult<Usage
     Ok(rows::load(read, "usage", &key::usage(bucket))?.unwrap_or_default())
 }
 
+/// What all buckets of an account hold; `None`: nothing was counted yet.
+pub(crate) fn load_account_usage(read: &impl Read, account: &str) -> StoreResult<Option<Usage>> {
+    rows::load(read, "usage", &key::account_usage(account))
+}
+
 /// The inside of one commit.
 pub(crate) struct Work<'w, 't> {
     pub(crate) core: &'w Core,
@@ -248,36 +255,55 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Keeps the bucket's usage, and refuses what would pass its quota. Only growth is refused.
+    /// Keeps the usage of the bucket and of the account that owns it, and refuses what would pass
+    /// the quota of either. Only growth is refused.
     pub(crate) fn account(&mut self, bucket: &BucketRow, change: UsageChange) -> StoreResult<()> {
         self.tally(bucket, change, true)
     }
 
     /// The same, where what takes something away must not fail for want of room (`refuse` is false).
     pub(crate) fn tally(&mut self, bucket: &BucketRow, change: UsageChange, refuse: bool) -> StoreResult<()> {
+        self.txn.stream(bucket.stream);
+        if change == UsageChange::default() {
+            return Ok(());
+        }
         let mut usage = load_usage(&*self.txn, bucket.root)?;
         change.apply(&mut usage)?;
-        let quota = bucket.settings.quota;
-        let over = |max: Option<u64>, now: u64| max.is_some_and(|max| now > max);
-        let grows = refuse && change.bytes + change.upload_bytes > 0;
-        if grows && over(quota.bytes_max, usage.bytes + usage.upload_bytes) {
-            return Err(StoreError::new(
-                StoreErrorKind::QuotaExceeded,
-                "the bucket's byte quota would be passed",
-            ));
+        let owner = &bucket.owner;
+        let mut all = match load_account_usage(&*self.txn, owner)? {
+            Some(usage) => usage,
+            None => self.count_account(owner)?,
+        };
+        change.apply(&mut all)?;
+        if refuse && (change.grows() || change.adds()) {
+            change.check(&bucket.settings.quota, &usage, "bucket")?;
+            // An account that is gone has no quota; its buckets are the operator's.
+            let user: Option<UserRow> = rows::load(&*self.txn, "user", &key::user(owner))?;
+            let quota = user.map(|user| user.quota).unwrap_or_default();
+            change.check(&quota, &all, "account")?;
         }
-        let more = refuse && change.objects + change.noncurrent > 0;
-        if more && over(quota.objects_max, usage.objects + usage.noncurrent) {
-            return Err(StoreError::new(
-                StoreErrorKind::QuotaExceeded,
-                "the bucket's object quota would be passed",
-            ));
-        }
-        self.txn.stream(bucket.stream);
-        if change != UsageChange::default() {
-            self.put_row(key::usage(bucket.root), &usage);
-        }
+        self.put_row(key::usage(bucket.root), &usage);
+        self.put_row(key::account_usage(owner), &all);
         Ok(())
+    }
+
+    /// What an account's buckets hold, from their own rows: once, for its first change.
+    fn count_account(&self, account: &str) -> StoreResult<Usage> {
+        const PAGE: usize = 1024;
+        let (mut sum, mut from) = (Usage::default(), Vec::new());
+        loop {
+            let found = rows::under(&*self.txn, &key::buckets(""), &from, PAGE)?;
+            for (_, value) in &found {
+                let row = BucketRow::decode(value)?;
+                if row.owner == account {
+                    sum.add(&load_usage(&*self.txn, row.root)?);
+                }
+            }
+            match found.last() {
+                Some((last, _)) if found.len() == PAGE => from = key::after(last),
+                _ => return Ok(sum),
+            }
+        }
     }
 }
 
@@ -293,6 +319,28 @@ pub(crate) struct UsageChange {
 }
 
 impl UsageChange {
+    fn grows(&self) -> bool {
+        self.bytes + self.upload_bytes > 0
+    }
+
+    fn adds(&self) -> bool {
+        self.objects + self.noncurrent > 0
+    }
+
+    /// Whether what would be is within a quota of the bucket or the account.
+    fn check(&self, quota: &Quota, usage: &Usage, of: &str) -> StoreResult<()> {
+        let over = |max: Option<u64>, now: u64| max.is_some_and(|max| now > max);
+        let what = if self.grows() && over(quota.bytes_max, usage.bytes + usage.upload_bytes) {
+            "byte"
+        } else if self.adds() && over(quota.objects_max, usage.objects + usage.noncurrent) {
+            "object"
+        } else {
+            return Ok(());
+        };
+        let message = format!("the {of}'s {what} quota would be passed");
+        Err(StoreError::new(StoreErrorKind::QuotaExceeded, message))
+    }
+
     fn apply(&self, usage: &mut Usage) -> StoreResult<()> {
         let add = |value: &mut u64, change: i64| match value.checked_add_signed(change) {
             Some(sum) => {

@@ -32,10 +32,18 @@ pub enum StoreErrorKind {
     IsDeleteMarker,
     /// No such upload at this key: never begun, aborted or long completed (404).
     NoSuchUpload,
-    /// No user or access key of this name.
+    /// No user, access key, or other entity of this name.
     NoSuchUser,
-    /// A user or access key of this name is there already.
+    /// A user, access key, or other entity of this name is there already.
     UserExists,
+    /// An entity that something still hangs on (409).
+    DeleteConflict,
+    /// An account, user, group or role has as many as it may (409).
+    LimitExceeded,
+    /// A session token that nobody here gave out, or whose user, role or key is gone (400).
+    InvalidToken,
+    /// A session that is over (400).
+    ExpiredToken,
     /// Somebody else owns a bucket of this name (409).
     BucketAlreadyExists,
     /// The caller owns a bucket of this name already (409).
@@ -281,6 +289,10 @@ fn sentence(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::NoSuchUpload => "the upload does not exist: it was aborted, completed or never begun",
         StoreErrorKind::NoSuchUser => "the user does not exist",
         StoreErrorKind::UserExists => "the user or access key exists already",
+        StoreErrorKind::DeleteConflict => "something still hangs on it",
+        StoreErrorKind::LimitExceeded => "there are as many as there may be",
+        StoreErrorKind::InvalidToken => "The provided token is malformed or otherwise invalid.",
+        StoreErrorKind::ExpiredToken => "The provided token has expired.",
         StoreErrorKind::BucketAlreadyExists => "the bucket name is taken",
         StoreErrorKind::BucketAlreadyOwnedByYou => "you own this bucket already",
         StoreErrorKind::BucketNotEmpty => "the bucket is not empty",

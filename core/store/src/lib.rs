@@ -19,6 +19,7 @@ mod events;
 #[allow(dead_code, unused_imports, reason = "mounts are being built on it")]
 mod file;
 mod history;
+mod iam;
 mod lifecycle;
 mod list;
 mod logging;
@@ -36,26 +37,29 @@ mod volume;
 
 pub use api::files;
 pub use api::{
-    AccessKeyInfo, AclInfo, AclRequest, AttachedInfo, BUCKET_TAGS_MAX, BucketInfo, BucketListPage,
-    BucketListRequest, BucketLogging, BucketOptions, BucketRules, BucketSettings, BucketStatus, ByteRange,
-    CannedAcl, Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums, CompleteOptions, CompletePart,
-    ContentHeaders, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource, Credential, CustomerKey,
-    DefaultRetention, DeleteOutcome, DeleteTarget, Document, Encryption, Etag, EtagMatch, Event, EventFate,
-    EventKind, EventQueue, EventSeq, EventTarget, ExportSpec, FinishOptions, GRANTS_MAX, Grant, Grantee,
-    Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, ListEntry, ListPage, ListRequest, ListStart,
-    LockMode, LockPeriod, LogPartition, LoggedBucket, NOTIFY_RULES_MAX, NewCredential, NoncurrentExpiration,
-    Notifications, NotifyRule, OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart,
-    ObjectWants, Ownership, PartInfo, PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment,
-    PlacedRange, PlacedState, Placement, PublicBlock, PutOptions, PutOutcome, PutWay, Quota, ReadConditions,
-    ReadOptions, Retention, SNAPSHOTS_MAX, Secret, SnapshotInfo, SnapshotName, StorageClass, StoreStatus,
-    Tag, UploadEntry, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions, Usage,
-    UserInfo, UserSpec, VOLUME_STEP_BYTES, VersionEntry, VersionId, VersionListPage, VersionListRequest,
-    Versioning, VolumeInfo, Watermarks, WhenFull, WriteConditions, check_tags,
+    AccessKeyInfo, AccountSettings, AclInfo, AclRequest, AssumeRole, AttachedInfo, BUCKET_TAGS_MAX,
+    BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions, BucketRules, BucketSettings,
+    BucketStatus, ByteRange, CannedAcl, Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums,
+    CompleteOptions, CompletePart, ContentHeaders, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource,
+    Credential, CustomerKey, DefaultRetention, DeleteOutcome, DeleteTarget, Document, Encryption, Etag,
+    EtagMatch, Event, EventFate, EventKind, EventQueue, EventSeq, EventTarget, ExportSpec, FinishOptions,
+    GRANTS_MAX, Grant, Grantee, IamBody, IamChange, IamEntity, IamKind, IamListRequest, IamPage, IamSpec,
+    IamSummary, IamWhat, Identity, KeyLimits, KeyUse, Lifecycle, LifecycleFilter, LifecycleRule,
+    LifecycleWhen, ListEntry, ListPage, ListRequest, ListStart, LockMode, LockPeriod, LogPartition,
+    LoggedBucket, NOTIFY_RULES_MAX, NewCredential, NoncurrentExpiration, Notifications, NotifyRule,
+    OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart, ObjectWants, Ownership, PartInfo,
+    PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment, PlacedRange, PlacedState, Placement,
+    PolicyVersion, PublicBlock, PutOptions, PutOutcome, PutWay, Quota, ReadConditions, ReadOptions,
+    Retention, SNAPSHOTS_MAX, Secret, SnapshotInfo, SnapshotName, StorageClass, StoreStatus, Tag,
+    TemporaryCredential, UploadEntry, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions,
+    Usage, UserInfo, UserSpec, VOLUME_STEP_BYTES, VersionEntry, VersionId, VersionListPage,
+    VersionListRequest, Versioning, VolumeInfo, Watermarks, WhenFull, WriteConditions, check_tags,
 };
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 pub use gw_data::DataStatus;
 pub use gw_data::MapRun;
+pub use iam::IamRead;
 pub use lifecycle::LifecycleDone;
 pub use maps::StoredMaps;
 pub use multipart::PartWriter;

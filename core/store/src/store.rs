@@ -16,11 +16,11 @@ use crate::access::{self, Act};
 use crate::api::{
     AclInfo, AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions,
     ByteRange, CompleteOptions, CompletePart, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource,
-    Credential, CustomerKey, DeleteOutcome, DeleteTarget, Event, EventFate, EventQueue, EventSeq,
-    EventTarget, Lifecycle, ListPage, ListRequest, LoggedBucket, NewCredential, Notifications, ObjectInfo,
-    ObjectLock, Ownership, PartListPage, PartNumber, Placement, PublicBlock, PutOptions, PutOutcome, Quota,
-    ReadOptions, Retention, StoreStatus, Tag, UploadId, UploadInfo, UploadListPage, UploadListRequest,
-    UploadOptions, Usage, UserInfo, UserSpec, VersionId, VersionListPage, VersionListRequest, Versioning,
+    CustomerKey, DeleteOutcome, DeleteTarget, Event, EventFate, EventQueue, EventSeq, EventTarget, Lifecycle,
+    ListPage, ListRequest, LoggedBucket, Notifications, ObjectInfo, ObjectLock, Ownership, PartListPage,
+    PartNumber, Placement, PublicBlock, PutOptions, PutOutcome, Quota, ReadOptions, Retention, StoreStatus,
+    Tag, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions, Usage, VersionId,
+    VersionListPage, VersionListRequest, Versioning,
 };
 use crate::core::Core;
 use crate::durability::Durability;
@@ -103,7 +103,7 @@ pub struct Store {
     pub(crate) core: Arc<Core>,
 }
 
-/// Opening, closing, and who is who.
+/// Opening and closing; who is who stands in `iam::verbs`.
 impl Store {
     /// Opens the store on what the ports hold, and finishes what a former run left to be deleted.
     pub async fn open(ports: StorePorts, config: StoreConfig) -> StoreResult<Self> {
@@ -128,7 +128,7 @@ impl Store {
     ) -> StoreResult<()> {
         let snapshot = self.core.snapshot();
         match (bucket, action) {
-            (None, _) | (_, Action::CreateBucket) => access::decide(&snapshot, who, action),
+            (None, _) | (_, Action::CreateBucket) => self.core.decide(&snapshot, who, action, bucket),
             (Some(name), _) => {
                 let act = Act { key, ..Act::from(action) };
                 self.core.bucket(&snapshot, who, act, name).map(|_| ())
@@ -138,22 +138,6 @@ impl Store {
     /// The time by which everything here goes.
     pub fn now(&self) -> gw_types::Timestamp {
         self.core.clock.now()
-    }
-    /// The secret behind an access key, for verifying a signature. `None`: no such key.
-    pub async fn credential(&self, access_key: &str) -> StoreResult<Option<Arc<Credential>>> {
-        self.core.credential(access_key).await
-    }
-    /// Adds a user with one access key. Admins only.
-    pub async fn user_add(&self, who: &Authenticated, spec: UserSpec) -> StoreResult<NewCredential> {
-        self.core.user_add(who, spec).await
-    }
-    /// All users, by name. Admins only.
-    pub async fn user_list(&self, who: &Authenticated) -> StoreResult<Vec<UserInfo>> {
-        self.core.user_list(who)
-    }
-    /// Removes a user and its keys; its buckets stay, for admins. Admins only.
-    pub async fn user_remove(&self, who: &Authenticated, name: &str) -> StoreResult<()> {
-        self.core.user_remove(who, name).await
     }
 }
 

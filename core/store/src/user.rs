@@ -1,164 +1,126 @@
-//! Users and the secrets of their keys.
+//! Accounts: made, listed, set and removed by the operator.
 //!
-//! A secret is sealed under the root key before it becomes a row and opened for the first request
-//! that needs it; then it stays in memory, in a cache with a named maximum, until it is pushed out
-//! or the user is removed. No verb returns it again once it was made.
+//! An account owns buckets and objects and has keys of its own, which may everything with them; users
+//! and roles in it are [`crate::iam`]'s. It is what quotas are of: a tenant is an account.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use gw_types::{Action, Authenticated, StreamId};
-use parking_lot::RwLock;
-use zeroize::Zeroizing;
+use gw_types::{Authenticated, Level, StreamId};
 
 use crate::access;
-use crate::api::{AccessKeyInfo, Credential, NewCredential, Secret, UserInfo, UserSpec};
-use crate::core::Core;
+use crate::api::{AccountSettings, IamBody, IamEntity, NewCredential, Quota, UserInfo, UserSpec};
+use crate::core::{Core, load_account_usage};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::rows::{self, AccessKeyRow, UserRow, key};
+use crate::iam;
+use crate::rows::{self, UserRow, key};
 
-/// Users of one listing. Everything that lists users is for people.
+/// Accounts of one listing. Everything that lists accounts is for people.
 const USERS_MAX: usize = 10_000;
-const ACCESS_KEY_LEN: usize = 20;
-const SECRET_LEN: usize = 40;
-
-/// Opened secrets by access key.
-#[derive(Debug)]
-pub(crate) struct CredentialCache {
-    max: usize,
-    state: RwLock<CacheState>,
-}
-
-#[derive(Debug, Default)]
-struct CacheState {
-    /// Counts removals, so that a secret read before one is not kept after it.
-    removals: u64,
-    open: HashMap<String, Arc<Credential>>,
-}
-
-impl CredentialCache {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max, state: RwLock::default() }
-    }
-    fn get(&self, access_key: &str) -> Result<Arc<Credential>, u64> {
-        let state = self.state.read();
-        state.open.get(access_key).cloned().ok_or(state.removals)
-    }
-    fn put(&self, access_key: &str, credential: &Arc<Credential>, removals: u64) {
-        let mut state = self.state.write();
-        if state.removals != removals {
-            return;
-        }
-        if state.open.len() >= self.max {
-            // All are opened again when they are used: crude, bounded, and never hit in practice.
-            state.open.clear();
-        }
-        state.open.insert(access_key.to_owned(), credential.clone());
-    }
-    fn clear(&self) {
-        let mut state = self.state.write();
-        state.removals += 1;
-        state.open.clear();
-    }
-}
-
-fn purpose(access_key: &str) -> String {
-    format!("credential/{access_key}")
-}
+/// Rows of entities read at once.
+const SCAN_PAGE: usize = 256;
 
 impl Core {
-    pub(crate) async fn credential(&self, access_key: &str) -> StoreResult<Option<Arc<Credential>>> {
-        let removals = match self.credentials.get(access_key) {
-            Ok(credential) => return Ok(Some(credential)),
-            Err(removals) => removals,
-        };
-        let row: Option<AccessKeyRow> =
-            rows::load(&self.snapshot(), "access key", &key::access_key(access_key))?;
-        let Some(row) = row else { return Ok(None) };
-        let plain = Zeroizing::new(self.keys.open_record(&purpose(access_key), &row.sealed_secret).await?);
-        let secret = std::str::from_utf8(&plain)
-            .map_err(|_| StoreError::corrupt("the secret of an access key is not text"))?;
-        let credential = Arc::new(Credential { user: row.user.into(), secret: Secret::new(secret) });
-        self.credentials.put(access_key, &credential, removals);
-        Ok(Some(credential))
-    }
-
     pub(crate) async fn user_add(&self, who: &Authenticated, spec: UserSpec) -> StoreResult<NewCredential> {
-        access::decide(&self.snapshot(), who, Action::Administer)?;
+        access::decide_admin(&self.snapshot(), who)?;
         check_spec(&spec)?;
-        let access_key = match spec.access_key {
-            Some(access_key) => access_key,
-            None => self.random_text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ACCESS_KEY_LEN)?,
-        };
-        let secret = match spec.secret {
-            Some(secret) => secret,
-            None => Secret::new(self.random_text(
-                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-",
-                SECRET_LEN,
-            )?),
-        };
-        let sealed_secret = self.keys.seal_record(&purpose(&access_key), secret.expose().as_bytes()).await?;
+        let fresh = self.fresh_key(spec.access_key, spec.secret).await?;
         let done = self.commit(|work| {
-            access::decide(&*work.txn, who, Action::Administer)?;
-            let (user_key, access_row) = (key::user(&spec.name), key::access_key(&access_key));
-            if work.txn.get(&user_key)?.is_some() || work.txn.get(&access_row)?.is_some() {
+            access::decide_admin(&*work.txn, who)?;
+            let user_key = key::user(&spec.name);
+            if work.txn.get(&user_key)?.is_some() {
                 return Err(StoreErrorKind::UserExists.into());
             }
-            let created = work.now;
-            let user = UserRow { admin: spec.admin, created, access_keys: vec![access_key.clone()] };
+            work.put_key(&spec.name, None, &fresh)?;
+            let user = UserRow {
+                admin: spec.admin,
+                created: work.now,
+                access_keys: vec![fresh.made.access_key.clone()],
+                quota: Quota::default(),
+                limits: crate::api::KeyLimits::default(),
+            };
             work.put_row(user_key, &user);
-            work.put_row(access_row, &AccessKeyRow { user: spec.name.clone(), created, sealed_secret });
             Ok(())
         })?;
-        self.settle(done.lsn, StreamId::default(), gw_types::Level::Staged).await?;
-        Ok(NewCredential { access_key, secret })
-    }
-
-    fn random_text(&self, alphabet: &[u8], len: usize) -> StoreResult<String> {
-        let mut bytes = Zeroizing::new(vec![0; len]);
-        self.keys.random(&mut bytes)?;
-        // Both alphabets have a power of two letters, so no letter is likelier than another.
-        assert!(alphabet.len().is_power_of_two());
-        Ok(bytes.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect())
+        self.settle(done.lsn, StreamId::default(), Level::Staged).await?;
+        Ok(fresh.made)
     }
 
     pub(crate) fn user_list(&self, who: &Authenticated) -> StoreResult<Vec<UserInfo>> {
         let snapshot = self.snapshot();
-        access::decide(&snapshot, who, Action::Administer)?;
+        access::decide_admin(&snapshot, who)?;
         let mut users = Vec::new();
         for (row_key, value) in rows::under(&snapshot, &key::users(), &[], USERS_MAX)? {
             let row: UserRow = rows::decode("user", &value)?;
             let name = std::str::from_utf8(&row_key[1..])
                 .map_err(|_| StoreError::corrupt("a user's name is not text"))?;
-            let mut access_keys = Vec::new();
-            for access_key in row.access_keys {
-                let found: AccessKeyRow = rows::must(&snapshot, "access key", &key::access_key(&access_key))?;
-                access_keys.push(AccessKeyInfo { access_key, created: found.created });
-            }
             users.push(UserInfo {
                 name: name.to_owned(),
                 admin: row.admin,
                 created: row.created,
-                access_keys,
+                access_keys: iam::infos(&snapshot, &row.access_keys)?,
+                quota: row.quota,
+                limits: row.limits,
+                usage: load_account_usage(&snapshot, name)?.unwrap_or_default(),
             });
         }
         Ok(users)
     }
 
-    pub(crate) async fn user_remove(&self, who: &Authenticated, name: &str) -> StoreResult<()> {
+    /// Sets what the operator sets of an account.
+    pub(crate) async fn user_set(
+        &self,
+        who: &Authenticated,
+        name: &str,
+        settings: AccountSettings,
+    ) -> StoreResult<()> {
         let done = self.commit(|work| {
-            access::decide(&*work.txn, who, Action::Administer)?;
+            access::decide_admin(&*work.txn, who)?;
             let user_key = key::user(name);
-            let row: UserRow =
+            let mut row: UserRow =
                 rows::load(&*work.txn, "user", &user_key)?.ok_or(StoreErrorKind::NoSuchUser)?;
-            for access_key in &row.access_keys {
-                work.txn.delete(key::access_key(access_key));
-            }
-            work.txn.delete(user_key);
+            row.quota = settings.quota.unwrap_or(row.quota);
+            row.limits = settings.limits.unwrap_or(row.limits);
+            work.put_row(user_key, &row);
             Ok(())
         })?;
         self.credentials.clear();
-        self.settle(done.lsn, StreamId::default(), gw_types::Level::Staged).await
+        self.settle(done.lsn, StreamId::default(), Level::Staged).await
+    }
+
+    pub(crate) async fn user_remove(&self, who: &Authenticated, name: &str) -> StoreResult<()> {
+        // What is in the account goes first, a page at a time: a commit is to be short.
+        loop {
+            let done = self.commit(|work| {
+                access::decide_admin(&*work.txn, who)?;
+                let entities = rows::under(&*work.txn, &key::all_entities(name), &[], SCAN_PAGE)?;
+                for (row_key, value) in &entities {
+                    let entity: IamEntity = rows::decode("entity", value)?;
+                    if let IamBody::User { access_keys, .. } = entity.body {
+                        for access_key in &access_keys {
+                            work.drop_key(access_key)?;
+                        }
+                    }
+                    work.txn.delete(row_key.to_vec());
+                }
+                if !entities.is_empty() {
+                    return Ok(false);
+                }
+                let user_key = key::user(name);
+                let row: UserRow =
+                    rows::load(&*work.txn, "user", &user_key)?.ok_or(StoreErrorKind::NoSuchUser)?;
+                for access_key in &row.access_keys {
+                    work.drop_key(access_key)?;
+                }
+                let revision = key::revision(name);
+                if work.txn.get(&revision)?.is_some() {
+                    work.txn.delete(revision);
+                }
+                work.txn.delete(user_key);
+                Ok(true)
+            })?;
+            self.credentials.clear();
+            if done.value {
+                return self.settle(done.lsn, StreamId::default(), Level::Staged).await;
+            }
+        }
     }
 }
 

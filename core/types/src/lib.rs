@@ -19,7 +19,7 @@ pub use id::{
     AccountId, ExtentId, Fid, FragmentIndex, Hash32, InodeId, KeyId, Lsn, MapId, SegmentSeq, StreamId,
     TerritoryName, UploadSeq, VersionSeq,
 };
-pub use principal::{Action, Authenticated, Circumstances, Frontend};
+pub use principal::{Action, Actor, Authenticated, Circumstances, Frontend, Session};
 pub use size::{
     DATA_FRAGMENTS, FRAGMENT_BYTES, FRAGMENTS, FRAME_BYTES, FRAME_TAG_BYTES, LEASE_BYTES, PARITY_FRAGMENTS,
     SEALED_FRAME_BYTES, SEGMENT_BYTES, TERRITORY_BYTES_PER_SEGMENT,

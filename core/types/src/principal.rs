@@ -4,6 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Timestamp;
+
 /// The frontend that made a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frontend {
@@ -25,32 +27,86 @@ pub trait Circumstances: fmt::Debug + Send + Sync {
     fn values(&self, key: &str) -> Vec<String>;
 }
 
+/// Who asks within an account. An account owns buckets and objects and may do everything with its
+/// own; its users and roles may what policies say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// The account itself.
+    #[default]
+    Account,
+    /// A user of the account, by name.
+    User(Arc<str>),
+    /// A session of a role of the account.
+    Role {
+        /// The role's name.
+        role: Arc<str>,
+        /// What whoever assumed it called the session.
+        session: Arc<str>,
+    },
+}
+
+impl Actor {
+    /// The same whatever a session of it is called.
+    #[must_use]
+    pub fn without_session(&self) -> Self {
+        match self {
+            Self::Role { role, .. } => Self::Role { role: Arc::clone(role), session: "".into() },
+            other => other.clone(),
+        }
+    }
+}
+
+/// What stands behind temporary credentials.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Session {
+    /// When the credentials were made.
+    pub issued: Timestamp,
+    /// When they end.
+    pub expires: Timestamp,
+    /// Policies that bound them further, as JSON; none: they may what the actor may.
+    pub policies: Vec<Arc<str>>,
+}
+
 /// A principal whose claim was verified. Frontends make one after verifying a signature, a mount
 /// or a socket's peer; everything behind them takes it by reference and cannot be called without.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
     user: Option<Arc<str>>,
+    actor: Actor,
+    session: Option<Arc<Session>>,
     frontend: Frontend,
     circumstances: Option<Arc<dyn Circumstances>>,
 }
 
-/// The same user from the same frontend, however it asks.
+/// The same actor of the same account from the same frontend, however it asks.
 impl PartialEq for Authenticated {
     fn eq(&self, other: &Self) -> bool {
-        self.user == other.user && self.frontend == other.frontend
+        self.user == other.user && self.actor == other.actor && self.frontend == other.frontend
     }
 }
 
 impl Eq for Authenticated {}
 
 impl Authenticated {
-    /// A verified user, by the name it has in the store (`user add NAME`).
+    /// A verified account, by the name it has in the store (`user add NAME`).
     pub fn user(name: impl Into<Arc<str>>, frontend: Frontend) -> Self {
-        Self { user: Some(name.into()), frontend, circumstances: None }
+        Self { user: Some(name.into()), actor: Actor::Account, session: None, frontend, circumstances: None }
+    }
+    /// Narrows an account to a user or a role's session in it.
+    #[must_use]
+    pub fn acting_as(mut self, actor: Actor) -> Self {
+        self.actor = actor;
+        self
+    }
+    /// Says that the credentials were temporary ones.
+    #[must_use]
+    pub fn in_session(mut self, session: Option<Arc<Session>>) -> Self {
+        self.session = session;
+        self
     }
     /// Somebody who presented no credentials at all.
     pub fn anonymous(frontend: Frontend) -> Self {
-        Self { user: None, frontend, circumstances: None }
+        Self { user: None, actor: Actor::Account, session: None, frontend, circumstances: None }
     }
     /// Adds what policies may ask about the request.
     #[must_use]
@@ -58,7 +114,25 @@ impl Authenticated {
         self.circumstances = Some(circumstances);
         self
     }
-    /// `None` for the anonymous principal.
+    /// Who asks within the account.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+    /// Where the credentials are temporary ones.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+    /// For logs and for people: `ann`, `ann/bob` for a user of hers, `ann/backup/nightly` for a
+    /// session of a role. `None` for the anonymous principal.
+    pub fn label(&self) -> Option<Arc<str>> {
+        let account = self.user.as_ref()?;
+        Some(match &self.actor {
+            Actor::Account => Arc::clone(account),
+            Actor::User(name) => format!("{account}/{name}").into(),
+            Actor::Role { role, session } => format!("{account}/{role}/{session}").into(),
+        })
+    }
+    /// The account: who owns what this principal makes. `None` for the anonymous principal.
     pub fn name(&self) -> Option<&str> {
         self.user.as_deref()
     }

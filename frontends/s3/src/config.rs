@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use gw_store::{Ownership, PublicBlock};
+use gw_store::{KeyLimits, Ownership, PublicBlock};
 
 use crate::tls::ServerTls;
 
@@ -25,6 +25,8 @@ pub struct S3Config {
     pub sigv2_presigned: bool,
     /// Certificate and key; `None`: plain HTTP.
     pub tls: Option<ServerTls>,
+    /// How fast each access key may be used, where its account has no limits of its own.
+    pub key_limits: KeyLimits,
     /// How open buckets are made.
     pub new_buckets: NewBuckets,
     /// Targets that buckets may send events to; the store knows them by the same names.
@@ -95,6 +97,7 @@ impl Default for S3Config {
             base_domains: Vec::new(),
             sigv2_presigned: false,
             tls: None,
+            key_limits: KeyLimits::default(),
             new_buckets: NewBuckets::default(),
             event_arns: Vec::new(),
             logs: LogLimits::default(),

@@ -25,7 +25,7 @@ pub(crate) fn coded(code: &str, status: StatusCode, message: impl Into<String>) 
 }
 
 /// The table.
-fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
+pub(crate) fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
     use StoreErrorKind as Kind;
     match kind {
         Kind::NoSuchBucket => ("NoSuchBucket", StatusCode::NOT_FOUND),
@@ -35,6 +35,10 @@ fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
         Kind::NoSuchUpload => ("NoSuchUpload", StatusCode::NOT_FOUND),
         Kind::NoSuchUser => ("InvalidAccessKeyId", StatusCode::FORBIDDEN),
         Kind::UserExists => ("EntityAlreadyExists", StatusCode::CONFLICT),
+        Kind::DeleteConflict => ("DeleteConflict", StatusCode::CONFLICT),
+        Kind::LimitExceeded => ("LimitExceeded", StatusCode::CONFLICT),
+        Kind::InvalidToken => ("InvalidToken", StatusCode::BAD_REQUEST),
+        Kind::ExpiredToken => ("ExpiredToken", StatusCode::BAD_REQUEST),
         Kind::BucketAlreadyExists => ("BucketAlreadyExists", StatusCode::CONFLICT),
         Kind::BucketAlreadyOwnedByYou => ("BucketAlreadyOwnedByYou", StatusCode::CONFLICT),
         Kind::BucketNotEmpty => ("BucketNotEmpty", StatusCode::CONFLICT),
@@ -71,6 +75,15 @@ fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
         }
         Kind::Corrupt | Kind::Internal => ("InternalError", StatusCode::INTERNAL_SERVER_ERROR),
     }
+}
+
+/// The key is used faster than it may.
+pub(crate) fn too_fast(wait: std::time::Duration) -> S3Error {
+    let mut answer = coded("SlowDown", StatusCode::SERVICE_UNAVAILABLE, "Please reduce your request rate.");
+    let mut headers = HeaderMap::new();
+    put(&mut headers, RETRY_AFTER, &(wait.as_secs() + 1).to_string());
+    answer.set_headers(headers);
+    answer
 }
 
 /// What an error of the store is in S3.

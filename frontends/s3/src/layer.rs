@@ -22,12 +22,14 @@ use crate::access_log::{AccessLog, Head, Logged};
 use crate::config::S3Config;
 use crate::cors::Cors;
 use crate::form::{self, Forms};
-use crate::guard::{self, BodyWatch, Framer, Intake, Linger, Pace, Regions};
+use crate::guard::{self, BodyWatch, Claim, Framer, Intake, Linger, Pace, Regions};
+use crate::iam::{self, Iam};
 use crate::metrics::S3Metrics;
 use crate::refusal::{Names, Refusal, dress};
 use crate::said::{Remote, RequestName};
 use crate::socket::{Activity, Busy};
 use crate::trail::{Note, Outgoing, Trail};
+use crate::verify::{Opened, SESSION};
 
 /// What goes back to hyper.
 pub(crate) type Answer = Response<Outgoing<Body, Busy>>;
@@ -45,6 +47,7 @@ pub(crate) struct Layer {
     pub(crate) cors: Cors,
     pub(crate) forms: Forms,
     pub(crate) access_log: AccessLog,
+    pub(crate) iam: Iam,
 }
 
 /// Names for requests: a random start, then a counter. Unique among starts with the odds of 2^-64.
@@ -104,7 +107,13 @@ impl Layer {
         parts.extensions.insert(Arc::clone(&watch));
         // Only a page of another origin sends this, so others pay nothing.
         let from_page = parts.headers.contains_key(ORIGIN).then(|| parts.clone());
-        let mut response = match guard::examine(&parts, &regions, &self.config.limits) {
+        let examined = guard::examine(&parts, &regions, &self.config.limits);
+        let mut response = match examined {
+            _ if iam::is_query(&parts) => {
+                let head = guard::examine_head(&parts, &self.config.limits);
+                let body = self.intake(body, None, Arc::clone(&watch), waits);
+                self.iam.receive((&parts, head), body, &regions, &names).await
+            }
             Ok(_) if form::is_form(&parts) => {
                 if let Some(note) = parts.extensions.get::<Arc<Note>>() {
                     note.set_operation("PostObject");
@@ -119,7 +128,14 @@ impl Layer {
             Ok(examined) => {
                 date_as_amz_date(&mut parts);
                 let body = self.intake(body, examined.framing, Arc::clone(&watch), waits);
-                self.dispatch(Request::from_parts(parts, body), &names).await
+                match self.opened(&examined.claim).await {
+                    Err(refusal) => refusal.answer(),
+                    Ok(session) => {
+                        parts.extensions.insert(examined.claim);
+                        let request = Request::from_parts(parts, body);
+                        SESSION.scope(session, self.dispatch(request, &names)).await
+                    }
+                }
             }
         };
         if let Some(parts) = from_page {
@@ -186,6 +202,13 @@ impl Layer {
         let intake = Intake::new(body, framer, pace, watch);
         let linger = Linger { bytes_max: limits.linger_bytes_max, timeout: limits.linger_timeout };
         Body::http_body(if waits_to_be_asked { intake } else { intake.lingering(linger) })
+    }
+
+    /// The session that a request's token speaks of.
+    async fn opened(&self, claim: &Claim) -> Result<Option<Opened>, Refusal> {
+        let (Some(access_key), Some(token)) = (&claim.access_key, &claim.token) else { return Ok(None) };
+        let credential = self.forms.store.session(access_key, token).await.map_err(Refusal::of_store)?;
+        Ok(Some((access_key.clone(), credential)))
     }
 
     async fn dispatch(&self, request: Request<Body>, names: &Names<'_>) -> Response<Body> {
@@ -268,7 +291,7 @@ fn date_as_amz_date(parts: &mut Parts) {
 }
 
 /// An HTTP date as `YYYYMMDDThhmmssZ`; one that is so written already stays.
-fn basic_date(text: &str) -> Option<String> {
+pub(crate) fn basic_date(text: &str) -> Option<String> {
     let date = text;
     if date.len() == 16 && date.ends_with('Z') && date.as_bytes()[8] == b'T' {
         return Some(date.to_owned());

@@ -25,6 +25,7 @@
 //! crate.
 
 mod access_log;
+mod budget;
 mod config;
 mod cors;
 mod dates;
@@ -33,6 +34,7 @@ mod document;
 mod errors;
 mod form;
 mod guard;
+mod iam;
 mod layer;
 mod metrics;
 mod ops;
@@ -47,6 +49,7 @@ mod verify;
 mod xml;
 
 pub use config::{EventArn, Limits, LogLimits, NewBuckets, S3Config};
+pub use iam::{IamActs, IamRefusal};
 pub use metrics::S3Metrics;
 pub use server::{RunningS3, S3Server};
 pub use tls::ServerTls;

@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use gw_store::StoreError;
 use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::errors;
 
 /// Why a request was turned away by the guard.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +32,19 @@ impl Refusal {
     pub(crate) fn bad(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
+    /// What an error of the store is, where S3 dispatch has not begun.
+    pub(crate) fn of_store(error: StoreError) -> Self {
+        let (code, status) = errors::code_of(error.kind());
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+            return Self::new(status, code, "We encountered an error. Please try again.");
+        }
+        Self::new(status, code, error.message().to_owned())
+    }
+    /// 503
+    pub(crate) fn too_fast() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate.")
+    }
     /// The answer, as s3s would give it: not yet dressed.
     pub(crate) fn answer(&self) -> Response<s3s::Body> {
         let mut text = format!(
@@ -44,6 +60,9 @@ impl Refusal {
         let mut response = Response::new(s3s::Body::from(text));
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         response
     }
 }

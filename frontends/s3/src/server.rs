@@ -23,9 +23,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::access_log::AccessLog;
+use crate::budget::Budgets;
 use crate::config::{Limits, S3Config};
 use crate::cors::Cors;
 use crate::form::Forms;
+use crate::iam::Iam;
 use crate::layer::{Layer, RequestIds};
 use crate::metrics::S3Metrics;
 use crate::ops::Operations;
@@ -71,9 +73,12 @@ impl S3Server {
         let metrics = Arc::new(S3Metrics::default());
         let store = store.into();
         let cors = Cors { store: Arc::clone(&store), domains: Domains::new(&config.base_domains) };
-        let (verify, inner) = services(&config, Arc::clone(&store));
+        let budgets = Arc::new(Budgets::new(config.key_limits));
+        let (verify, inner) = services(&config, Arc::clone(&store), Arc::clone(&budgets));
         let domains = Domains::new(&config.base_domains);
-        let forms = Forms { store: Arc::clone(&store), inner, domains, sigv2: config.sigv2_presigned };
+        let iam = Iam { store: Arc::clone(&store), budgets: Arc::clone(&budgets) };
+        let forms =
+            Forms { store: Arc::clone(&store), inner, domains, sigv2: config.sigv2_presigned, budgets };
         let region = config.regions.first().map_or("", String::as_str);
         let (access_log, logging) =
             AccessLog::start((Arc::clone(&store), Arc::clone(&metrics)), region, &config.logs);
@@ -81,6 +86,7 @@ impl S3Server {
             access_log,
             cors,
             forms,
+            iam,
             verify,
             metrics: Arc::clone(&metrics),
             ids: RequestIds::new().map_err(|error| io::Error::other(error.to_string()))?,
@@ -123,7 +129,7 @@ impl Drop for RunningS3 {
 }
 
 /// The outer, verifying service around the inner, operating one; and the inner one.
-fn services(config: &S3Config, store: Arc<Store>) -> (S3Service, S3Service) {
+fn services(config: &S3Config, store: Arc<Store>, budgets: Arc<Budgets>) -> (S3Service, S3Service) {
     let mut own = s3s::config::S3Config::default();
     own.xml_max_body_size = config.limits.xml_bytes_max;
     own.post_object_max_file_size = FORM_BYTES_MAX;
@@ -147,6 +153,7 @@ fn services(config: &S3Config, store: Arc<Store>) -> (S3Service, S3Service) {
         inner: inner.clone(),
         domains: Domains::new(&config.base_domains),
         xml_bytes_max: config.limits.xml_bytes_max,
+        budgets,
     });
     (outer.build(), inner)
 }

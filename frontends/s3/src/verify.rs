@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use gw_store::Store;
+use gw_store::{Credential, Store};
 use gw_types::{Authenticated, Circumstances, Frontend};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use s3s::access::{S3Access, S3AccessContext};
@@ -25,11 +25,29 @@ use s3s::route::S3Route;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders};
 
+use crate::budget::{Budget, Budgets, Paced};
 use crate::document;
 use crate::errors;
+use crate::guard::Claim;
 use crate::percent;
 use crate::said::{Remote, RequestName, Said};
 use crate::trail::Note;
+
+/// A session whose token was opened, and its temporary access key.
+pub(crate) type Opened = (String, Arc<Credential>);
+
+tokio::task_local! {
+    /// The session of the request that is being verified. s3s asks for a secret by the name of its key
+    /// alone, and a temporary key's stands in the token; the layer opens it first and leaves it here.
+    pub(crate) static SESSION: Option<Opened>;
+}
+
+fn session_of(access_key: &str) -> Option<Arc<Credential>> {
+    let of = |opened: &Option<Opened>| {
+        opened.as_ref().filter(|(of, _)| of == access_key).map(|(_, credential)| Arc::clone(credential))
+    };
+    SESSION.try_with(of).ok().flatten()
+}
 
 /// Finds secrets in the store.
 pub(crate) struct StoreAuth(pub(crate) Arc<Store>);
@@ -37,6 +55,9 @@ pub(crate) struct StoreAuth(pub(crate) Arc<Store>);
 #[async_trait]
 impl S3Auth for StoreAuth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if let Some(credential) = session_of(access_key) {
+            return Ok(SecretKey::from(credential.secret.expose()));
+        }
         match self.0.credential(access_key).await.map_err(errors::from_store)? {
             Some(credential) => Ok(SecretKey::from(credential.secret.expose())),
             None => Err(unknown_key()),
@@ -70,7 +91,8 @@ const KEPT_BACK: [header::HeaderName; 7] = [
     header::IF_UNMODIFIED_SINCE,
     header::EXPIRES,
 ];
-const KEPT_BACK_TOO: [&str; 6] = [
+const KEPT_BACK_TOO: [&str; 7] = [
+    "x-amz-security-token",
     "x-amz-copy-source-if-match",
     "x-amz-copy-source-if-none-match",
     "x-amz-copy-source-if-modified-since",
@@ -85,6 +107,7 @@ pub(crate) struct Gate {
     pub(crate) inner: S3Service,
     pub(crate) domains: Domains,
     pub(crate) xml_bytes_max: usize,
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 #[async_trait]
@@ -99,17 +122,31 @@ impl S3Route for Gate {
             return Ok(());
         };
         version_2_in_time(&request.uri, self.store.now().unix_seconds())?;
-        let credential = self.store.credential(&credentials.access_key).await.map_err(errors::from_store)?;
-        let credential = credential.ok_or_else(unknown_key)?;
-        if let Some(note) = request.extensions.get::<Arc<Note>>() {
-            note.set_user(Arc::clone(&credential.user));
+        let access_key = credentials.access_key.as_str();
+        let credential = match session_of(access_key) {
+            Some(credential) => credential,
+            None => {
+                let found = self.store.credential(access_key).await.map_err(errors::from_store)?;
+                let region = request.extensions.get::<Claim>().map_or("", |claim| claim.region.as_str());
+                self.store.access_key_used(access_key, "s3", region).map_err(errors::from_store)?;
+                found.ok_or_else(unknown_key)?
+            }
+        };
+        let who = credential.principal(Frontend::S3);
+        if let (Some(note), Some(label)) = (request.extensions.get::<Arc<Note>>(), who.label()) {
+            note.set_user(label);
         }
-        request.extensions.insert(Authenticated::user(Arc::clone(&credential.user), Frontend::S3));
+        if let Some(budget) = self.budgets.of(access_key, &credential) {
+            budget.take_request().map_err(errors::too_fast)?;
+            request.extensions.insert(budget);
+        }
+        request.extensions.insert(who);
         Ok(())
     }
 
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let note = request.extensions.get::<Arc<Note>>().cloned();
+        let budget = request.extensions.get::<Arc<Budget>>().filter(|budget| budget.paces()).cloned();
         let request = self.inside(request).await?;
         let response = self.inner.call(request).await.map_err(|error| {
             tracing::error!(?error, "an S3 answer could not be written");
@@ -118,6 +155,10 @@ impl S3Route for Gate {
         let (parts, body) = response.into_parts();
         let plain_tag = note.is_some_and(|note| note.operation_is("GetObjectAttributes"));
         let body = if plain_tag { without_quotes(body) } else { body };
+        let body = match budget {
+            Some(budget) => Body::http_body(Paced::new(body, budget)),
+            None => body,
+        };
         // s3s 0.14.1 answers 206 by itself for GET only, and takes no status from an operation.
         let ranged = parts.status == StatusCode::OK && parts.headers.contains_key(header::CONTENT_RANGE);
         let status = if ranged { StatusCode::PARTIAL_CONTENT } else { parts.status };
@@ -132,6 +173,10 @@ impl Gate {
     /// The request as the inner service sees it.
     async fn inside(&self, request: S3Request<Body>) -> S3Result<http::Request<Body>> {
         let S3Request { input, method, uri, mut headers, mut extensions, trailing_headers, .. } = request;
+        let input = match extensions.get::<Arc<Budget>>() {
+            Some(budget) if budget.paces() => Body::http_body(Paced::new(input, Arc::clone(budget))),
+            _ => input,
+        };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let body = if document::is_document(&method, &uri, self.domains.bucket_of(host).is_some()) {
             document::read(input, &headers, &extensions, self.xml_bytes_max).await?
@@ -212,6 +257,7 @@ fn without_credentials(uri: Uri) -> S3Result<Uri> {
                     | "X-Amz-Expires"
                     | "X-Amz-SignedHeaders"
                     | "X-Amz-Signature"
+                    | "X-Amz-Security-Token"
                     | "AWSAccessKeyId"
                     | "Signature"
                     | "Expires"

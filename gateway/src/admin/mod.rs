@@ -4,4 +4,5 @@
 pub mod client;
 pub mod routes;
 pub mod server;
+mod users;
 pub mod wire;

@@ -8,7 +8,7 @@ use gw_chain::{CESS_SS58_PREFIX, ss58_encode};
 use gw_data::DataError;
 use gw_events::RunningEvents;
 use gw_s3::S3Metrics;
-use gw_store::{ByteRange, EventQueue, Quota, StoreError, StoreErrorKind, UserSpec};
+use gw_store::{ByteRange, EventQueue, Quota, StoreError, StoreErrorKind};
 use gw_types::ports::{Chain, ChainHead, Receipt, Territory};
 use gw_types::{
     Authenticated, BucketName, Frontend, Level, ObjectKey, PortError, PortErrorKind, TerritoryName,
@@ -22,7 +22,7 @@ use super::wire::{
     BucketLine, ChainLine, Compacted, CompactionLine, DealLine, DiskCacheLine, DispersalLine, Dropped,
     EventLine, Flush, Flushed, KeyLine, Landed, Marks, MountAsk, MountLine, PlacedFragment, PlacedRange,
     PlacementAnswer, PlacementQuery, QuotaSet, RoomLine, Segments, Staging, Status, TerritoryAct,
-    TerritoryLine, UnmountAsk, UserAdd, UserAdded, UserLine,
+    TerritoryLine, UnmountAsk,
 };
 use crate::core::Core;
 use crate::mounts::Mounts;
@@ -50,9 +50,9 @@ pub struct Gateway {
 }
 
 /// An error of a verb, as it is answered.
-struct Refused(StatusCode, String);
+pub(super) struct Refused(pub(super) StatusCode, pub(super) String);
 
-type Verb<T> = Result<T, Refused>;
+pub(super) type Verb<T> = Result<T, Refused>;
 
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
@@ -87,7 +87,7 @@ impl From<DataError> for Refused {
     }
 }
 
-fn bad(message: impl Into<String>) -> Refused {
+pub(super) fn bad(message: impl Into<String>) -> Refused {
     Refused(StatusCode::BAD_REQUEST, message.into())
 }
 
@@ -97,7 +97,7 @@ impl Routes for Gateway {
         match path {
             "/healthz" => Some(Answer::text(StatusCode::OK, "ok\n")),
             "/readyz" => Some(self.ready()),
-            "/metrics" => Some(Answer::text(StatusCode::OK, self.metrics())),
+            "/metrics" => Some(Answer::text(StatusCode::OK, self.metrics() + &self.quota_metrics().await)),
             _ => None,
         }
     }
@@ -113,6 +113,8 @@ impl Routes for Gateway {
             (Method::GET, ["v1", "users"]) => json(self.users().await),
             (Method::POST, ["v1", "users"]) => json(self.user_add(&body).await),
             (Method::DELETE, ["v1", "users", name]) => json(self.user_remove(name).await),
+            (Method::POST, ["v1", "users", name, "quota"]) => json(self.user_set(name, &body).await),
+            (Method::POST, ["v1", "iam"]) => json(self.iam(&body).await),
             (Method::GET, ["v1", "buckets"]) => json(self.buckets().await),
             (Method::POST, ["v1", "buckets", name, "quota"]) => json(self.quota(name, &body).await),
             (Method::GET, ["v1", "mounts"]) => json(Ok(self.mounts.lines())),
@@ -130,12 +132,12 @@ fn json<T: Serialize>(outcome: Verb<T>) -> Verb<Answer> {
     outcome.map(|value| Answer::json(&value))
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Verb<T> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Verb<T> {
     serde_json::from_slice(body)
         .map_err(|error| bad(format!("the request is not what was expected: {error}")))
 }
 
-fn admin() -> Authenticated {
+pub(super) fn admin() -> Authenticated {
     Authenticated::user("admin", Frontend::Admin)
 }
 
@@ -414,28 +416,6 @@ impl Gateway {
             TerritoryAct::Renew { name, days } => chain.renew_territory(&named(name)?, days).await?,
         };
         Ok(landed(&receipt))
-    }
-
-    async fn users(&self) -> Verb<Vec<UserLine>> {
-        let users = self.core.store.user_list(&admin()).await?;
-        let line = |user: gw_store::UserInfo| UserLine {
-            name: user.name,
-            admin: user.admin,
-            created: user.created.unix_seconds(),
-            access_keys: user.access_keys.into_iter().map(|key| key.access_key).collect(),
-        };
-        Ok(users.into_iter().map(line).collect())
-    }
-
-    async fn user_add(&self, body: &[u8]) -> Verb<UserAdded> {
-        let add: UserAdd = read(body)?;
-        let spec = UserSpec { name: add.name, admin: add.admin, access_key: None, secret: None };
-        let made = self.core.store.user_add(&admin(), spec).await?;
-        Ok(UserAdded { access_key: made.access_key, secret_key: made.secret.expose().to_owned() })
-    }
-
-    async fn user_remove(&self, name: &str) -> Verb<()> {
-        Ok(self.core.store.user_remove(&admin(), name).await?)
     }
 
     async fn buckets(&self) -> Verb<Vec<BucketLine>> {

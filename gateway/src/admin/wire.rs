@@ -299,6 +299,37 @@ pub struct UserLine {
     pub admin: bool,
     pub created: i64,
     pub access_keys: Vec<String>,
+    /// What all its buckets hold, and may hold.
+    pub objects: u64,
+    pub bytes: u64,
+    pub bytes_max: Option<u64>,
+    pub objects_max: Option<u64>,
+    /// Of each of its keys. Null: as configured; 0: no limit.
+    pub requests_per_second: Option<u64>,
+    pub bytes_per_second: Option<u64>,
+}
+
+/// POST /v1/users/NAME/quota: `None` leaves a limit as it is; `Some(None)` lifts a quota, and sets a
+/// rate back to what is configured.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UserSet {
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub bytes_max: Option<Option<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub objects_max: Option<Option<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub requests_per_second: Option<Option<u64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub bytes_per_second: Option<Option<u64>>,
+}
+
+/// POST /v1/iam: an act of the IAM API in an account, with the API's parameters. The answer is the
+/// API's, as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IamAct {
+    pub account: String,
+    pub action: String,
+    pub params: Vec<(String, String)>,
 }
 
 /// POST /v1/buckets/NAME/quota: `None` leaves a limit as it is, `Some(None)` lifts it.

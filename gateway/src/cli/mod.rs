@@ -4,6 +4,7 @@
 //! `--admin URL` with a token, before or after the verb. Each takes `--json` for scripts.
 
 mod dev;
+mod iam;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use gw_types::Level;
 #[cfg(feature = "dev-chain")]
 pub use dev::DevMinerAct;
 pub use dev::{DevArgs, DevMiner, DevVerb};
+pub use iam::{For, GroupVerb, In, KeyOfVerb, PolicyVerb, RoleVerb};
 
 /// What mount(8) calls for the type `fuse.cess-gateway`.
 const HELPER: &str = "mount.fuse.cess-gateway";
@@ -79,9 +81,18 @@ pub enum Verb {
     Unmount(UnmountArgs),
     /// What is mounted
     Mounts,
-    /// Users and their access keys
+    /// Accounts, users in them, their access keys and limits
     #[command(subcommand)]
     User(UserVerb),
+    /// Groups of users in an account
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// Roles that others may assume for a while
+    #[command(subcommand)]
+    Role(RoleVerb),
+    /// Policies of users, groups and roles
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// Buckets and their limits
     #[command(subcommand)]
     Bucket(BucketVerb),
@@ -218,9 +229,12 @@ pub enum TerritoryVerb {
 
 #[derive(Debug, Subcommand)]
 pub enum UserVerb {
-    /// Add a user; prints its access key and, once, its secret
+    /// Add an account, or a user in one; prints its access key and, once, its secret
     Add {
         name: String,
+        /// A user of this account, who may what policies say; without it an account of its own
+        #[arg(long = "in", value_name = "ACCOUNT", conflicts_with = "as_admin")]
+        account: Option<String>,
         /// May do everything in every bucket
         #[arg(long = "as-admin")]
         as_admin: bool,
@@ -228,10 +242,37 @@ pub enum UserVerb {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// All users with their access keys (never secrets)
-    List,
-    /// Remove a user and its keys; its buckets stay
-    Remove { name: String },
+    /// All accounts with their access keys (never secrets) and what they hold, or the users in one
+    List {
+        #[arg(long = "in", value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Remove an account and all in it (its buckets stay), or a user in one
+    Remove {
+        name: String,
+        #[arg(long = "in", value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Access keys
+    #[command(subcommand)]
+    Key(KeyOfVerb),
+    /// Show or set what an account may hold over all its buckets, and how fast each of its keys may
+    /// be used; `none` lifts a limit
+    Quota {
+        name: String,
+        /// Bytes, with an optional K, M, G, T (powers of 1024), or `none`
+        #[arg(long)]
+        bytes: Option<String>,
+        /// Objects, or `none`
+        #[arg(long)]
+        objects: Option<String>,
+        /// Requests in a second of each key, `none`, or `default` for what the gateway is configured with
+        #[arg(long)]
+        requests_per_second: Option<String>,
+        /// Bytes in a second of each key, `none`, or `default`
+        #[arg(long)]
+        bytes_per_second: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,12 +1,12 @@
 //! The verbs that talk to a running gateway, or to a key file: ask, print, done.
 
 mod compact;
+mod iam;
 mod key;
 mod mount;
 mod print;
 mod size;
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,12 +18,11 @@ use crate::admin::client::AdminClient;
 use crate::admin::routes::mark;
 use crate::admin::wire::{
     BucketLine, Dropped, Flush, Flushed, Landed, PlacementAnswer, PlacementQuery, QuotaSet, Status,
-    TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine,
+    TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine, UserSet,
 };
 use crate::cli::{
     BucketVerb, CacheVerb, DevMiner, FlushArgs, PlacementArgs, Reach, TerritoryVerb, UserVerb, Verb,
 };
-use crate::datadir::write_secret;
 use crate::error::{Error, Result, fail};
 
 pub use key::key;
@@ -43,6 +42,9 @@ pub async fn admin(reach: &Reach, verb: Verb) -> Result<()> {
         Verb::Compact(args) => compact::compact(reach, &client, &args).await,
         Verb::Territory(verb) => territory(reach, &client, verb).await,
         Verb::User(verb) => user(reach, &client, verb).await,
+        Verb::Group(verb) => iam::group(reach, &client, &verb).await,
+        Verb::Role(verb) => iam::role(reach, &client, &verb).await,
+        Verb::Policy(verb) => iam::policy(reach, &client, &verb).await,
         Verb::Bucket(verb) => bucket(reach, &client, verb).await,
         Verb::Cache(CacheVerb::Drop) => {
             let dropped: Dropped = client.post("/v1/cache/drop", &(), A_FEW_BLOCKS).await?;
@@ -174,46 +176,60 @@ async fn territory(reach: &Reach, client: &AdminClient, verb: TerritoryVerb) -> 
 
 async fn user(reach: &Reach, client: &AdminClient, verb: UserVerb) -> Result<()> {
     match verb {
-        UserVerb::List => {
+        UserVerb::List { account: None } => {
             let users: Vec<UserLine> = client.get("/v1/users").await?;
             show(reach, &users, |users| print::users(users))
         }
-        UserVerb::Add { name, as_admin, out } => {
+        UserVerb::List { account: Some(account) } => {
+            iam::Account::new(reach, client, &account).list("ListUsers", "Users", &[]).await
+        }
+        UserVerb::Add { name, account: Some(account), out, .. } => {
+            iam::check_out(out.as_deref())?;
+            let of = iam::Account::new(reach, client, &account);
+            of.act("CreateUser", &[("UserName", &name)]).await?;
+            of.add_key(Some(&name), out.as_deref()).await
+        }
+        UserVerb::Add { name, account: None, as_admin, out } => {
             add_user(reach, client, UserAdd { name, admin: as_admin }, out.as_deref()).await
         }
-        UserVerb::Remove { name } => {
+        UserVerb::Remove { name, account: Some(account) } => {
+            let of = iam::Account::new(reach, client, &account);
+            of.quiet("DeleteUser", &[("UserName", &name)], &format!("{name} is removed")).await
+        }
+        UserVerb::Remove { name, account: None } => {
             let () = client.delete(&format!("/v1/users/{name}")).await?;
             show(reach, &serde_json::json!({ "removed": name }), |_| {
                 format!("{name} is removed; its buckets stay\n")
             })
         }
+        UserVerb::Key(verb) => iam::key(reach, client, &verb).await,
+        UserVerb::Quota { name, bytes, objects, requests_per_second, bytes_per_second } => {
+            let sized = |text: Option<String>| text.map(|text| size::parse(&text)).transpose();
+            let set = UserSet {
+                bytes_max: sized(bytes)?,
+                objects_max: sized(objects)?,
+                requests_per_second: rate(requests_per_second)?,
+                bytes_per_second: rate(bytes_per_second)?,
+            };
+            let line: UserLine = client.post(&format!("/v1/users/{name}/quota"), &set, SOON).await?;
+            show(reach, &line, |line| print::users(std::slice::from_ref(line)))
+        }
     }
 }
 
-/// The secret goes to a terminal or into a 0600 file, never into a pipe or a log by accident.
-async fn add_user(reach: &Reach, client: &AdminClient, add: UserAdd, out: Option<&Path>) -> Result<()> {
-    match out {
-        None if !std::io::stdout().is_terminal() => {
-            return fail("the secret is printed to a terminal only; write it with --out FILE (0600)");
-        }
-        // Before the user exists: a secret that cannot be written is lost.
-        Some(path) if path.exists() => return fail(format!("{} exists", path.display())),
-        _ => {}
+/// A rate: `none` is 0, which is no limit; `default` is what the gateway is configured with.
+fn rate(text: Option<String>) -> Result<Option<Option<u64>>> {
+    match text.as_deref() {
+        None => Ok(None),
+        Some("default") => Ok(Some(None)),
+        Some(text) => Ok(Some(Some(size::parse(text)?.unwrap_or(0)))),
     }
+}
+
+async fn add_user(reach: &Reach, client: &AdminClient, add: UserAdd, out: Option<&Path>) -> Result<()> {
+    iam::check_out(out)?;
     let added: UserAdded = client.post("/v1/users", &add, SOON).await?;
-    let Some(path) = out else {
-        return show(reach, &added, |added| {
-            format!(
-                "access key  {}\nsecret key  {}\nThe secret is not shown again.\n",
-                added.access_key, added.secret_key
-            )
-        });
-    };
-    let json = serde_json::to_vec(&added).map_err(|error| Error::new(format!("writing JSON: {error}")))?;
-    write_secret(path, &json)?;
-    show(reach, &serde_json::json!({ "access_key": added.access_key, "file": path }), |_| {
-        format!("access key  {}\nsecret key  in {}\n", added.access_key, path.display())
-    })
+    iam::tell_secret(reach, &added, out)
 }
 
 async fn bucket(reach: &Reach, client: &AdminClient, verb: BucketVerb) -> Result<()> {

@@ -210,14 +210,32 @@ pub fn territories(territories: &[TerritoryLine]) -> String {
 /// `user list`.
 pub fn users(users: &[UserLine]) -> String {
     let mut text = String::new();
-    line(&mut text, format_args!("{:<24} {:<6} ACCESS KEYS", "NAME", "ADMIN"));
+    let limit = |limit: Option<u64>, shown: fn(u64) -> String| limit.map_or("-".to_owned(), shown);
+    let rate = |rate: Option<u64>, shown: fn(u64) -> String| match rate {
+        None => "default".to_owned(),
+        Some(0) => "-".to_owned(),
+        Some(rate) => shown(rate),
+    };
+    line(
+        &mut text,
+        format_args!(
+            "{:<20} {:<5} {:>9} {:>10} {:>11} {:>11} {:>9} {:>10}  ACCESS KEYS",
+            "NAME", "ADMIN", "OBJECTS", "BYTES", "OBJECTS MAX", "BYTES MAX", "REQ/S", "BYTES/S"
+        ),
+    );
     for user in users {
         line(
             &mut text,
             format_args!(
-                "{:<24} {:<6} {}",
+                "{:<20} {:<5} {:>9} {:>10} {:>11} {:>11} {:>9} {:>10}  {}",
                 user.name,
                 if user.admin { "yes" } else { "" },
+                user.objects,
+                show(user.bytes),
+                limit(user.objects_max, |count| count.to_string()),
+                limit(user.bytes_max, show),
+                rate(user.requests_per_second, |count| count.to_string()),
+                rate(user.bytes_per_second, show),
                 user.access_keys.join(" ")
             ),
         );

@@ -29,6 +29,10 @@ const USERS: [(&str, &str, &str, &str); 6] = [
     ("iam alt root", "altrootid", "AKIATESTALTROOT", "altroot-secret-0123456789"),
 ];
 
+const S3_FILES: [&str; 2] = ["s3tests/functional/test_s3.py", "s3tests/functional/test_headers.py"];
+/// With `--iam`, in place of those.
+const IAM_FILES: [&str; 2] = ["s3tests/functional/test_iam.py", "s3tests/functional/test_sts.py"];
+
 /// Tests that one server sees: they leave some 700 MiB in its staging at most.
 const BATCH: usize = 120;
 
@@ -38,6 +42,7 @@ struct Options {
     only: Option<PathBuf>,
     matching: Option<String>,
     all: bool,
+    iam: bool,
     json: bool,
     keep: bool,
 }
@@ -45,7 +50,7 @@ struct Options {
 impl Options {
     fn read(args: &[String]) -> Result<Self> {
         let (mut suite, mut only, mut matching) = (None, None, None);
-        let (mut all, mut json, mut keep) = (false, false, false);
+        let (mut all, mut iam, mut json, mut keep) = (false, false, false, false);
         let mut python = PathBuf::from("python3");
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -56,6 +61,7 @@ impl Options {
                 "--only" => only = Some(PathBuf::from(value()?)),
                 "--match" => matching = Some(value()?),
                 "--all" => all = true,
+                "--iam" => iam = true,
                 "--json" => json = true,
                 "--keep" => keep = true,
                 other => return Err(format!("conformance s3 does not know {other:?}")),
@@ -65,7 +71,7 @@ impl Options {
         if !suite.join("s3tests/functional/test_s3.py").is_file() {
             return Err(format!("{} is no checkout of ceph/s3-tests", suite.display()));
         }
-        Ok(Self { suite, python, only, matching, all, json, keep })
+        Ok(Self { suite, python, only, matching, all, iam, json, keep })
     }
 }
 
@@ -97,7 +103,8 @@ impl Count {
     }
 }
 
-/// Runs the generic tests; with `--all` every one, with `--only` those a file names.
+/// Runs the generic tests; with `--all` every one, with `--iam` those on IAM and STS, with `--only` those
+/// a file names.
 pub fn s3(args: &[String]) -> Result<()> {
     let options = Options::read(args)?;
     let failed = |error: std::io::Error| error.to_string();
@@ -132,7 +139,7 @@ fn choose(options: &Options, tests: &BTreeMap<String, Test>) -> Result<Vec<Strin
     };
     let wanted = |id: &str, test: &Test| match &named {
         Some(names) => names.lines().any(|name| name.trim() == id),
-        None => options.all || is_generic(id, &test.marks),
+        None => options.all || options.iam || is_generic(id, &test.marks),
     };
     let matching = options.matching.as_deref().unwrap_or_default();
     let chosen: Vec<String> = tests
@@ -212,7 +219,7 @@ fn pytest(options: &Options, folder: &Path, more: &[&str]) -> Result<()> {
         .current_dir(&options.suite)
         .args(["-m", "pytest", "-p", "marks", "-p", "no:cacheprovider", "-q", "--tb=line"])
         .args(more)
-        .args(["s3tests/functional/test_s3.py", "s3tests/functional/test_headers.py"])
+        .args(if options.iam { IAM_FILES } else { S3_FILES })
         .env("PYTHONPATH", folder)
         .env("S3TEST_CONF", folder.join("s3tests.conf"))
         .env("CONFORMANCE_MARKS", folder.join("marks.jsonl"))
@@ -266,9 +273,9 @@ fn report(options: &Options, tests: &BTreeMap<String, Test>) {
         if counts {
             generic.add(&test.outcome);
             areas.entry(area(id)).or_default().add(&test.outcome);
-            if !matches!(test.outcome.as_str(), "passed" | "skipped") {
-                failures.push(json!({ "test": id, "reason": test.reason }));
-            }
+        }
+        if (counts || options.iam) && !matches!(test.outcome.as_str(), "passed" | "skipped") {
+            failures.push(json!({ "test": id, "reason": test.reason }));
         }
     }
     if options.json {

@@ -1,25 +1,32 @@
 //! Who may do what: one function decides, for every frontend and every verb.
 //!
 //! ```text
-//! admin frontend, admin user            everything (an explicit Deny of a policy stops the user)
-//! explicit Deny of the bucket's policy  nothing, whoever asks; but its owner may always mend it
-//! owner of the bucket                   everything in it but reading what others own
-//! owner of the object                   reading it, and its access list
-//! Allow of the policy                   what it says, unless RestrictPublicBuckets stands against it
-//! access lists                          what they say, unless ownership has turned them off
+//! admin frontend                        everything
+//! explicit Deny, by whichever policy    nothing, whoever asks; but the owner may always mend its own
+//! account                               what the next five lines give it
+//!   owner of the bucket                 everything in it but reading what others own
+//!   owner of the object                 reading it, and its access list
+//!   Allow of the bucket's policy        what it says, unless RestrictPublicBuckets stands against it
+//!   access lists                        what they say, unless ownership has turned them off
+//!   admin account                       everything
+//! user or role of an account            what its own policies allow of what its account may; and what
+//!                                       the policy of a bucket of its own account gives to it by name
+//! session with policies of its own      of all that, what these allow
 //! ```
 //!
-//! Every verb asks on the very state it reads or changes, so a right withdrawn is gone with the next
-//! commit. A bucket without policy and lists costs its owner one comparison.
+//! That is AWS's order ("Policy evaluation logic", "Cross-account policy evaluation logic"). Every verb
+//! asks on the very state it reads or changes, so a right withdrawn is gone with the next commit. A
+//! bucket without policy and lists costs its owner one comparison.
 
 mod acl;
+mod identity;
 mod policy;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use gw_db::Read;
-use gw_types::{Action, Authenticated, BucketName, Circumstances, Frontend, InodeId, ObjectKey};
+use gw_types::{Action, Actor, Authenticated, BucketName, Circumstances, Frontend, InodeId, ObjectKey};
 use parking_lot::RwLock;
 
 use crate::api::{Grant, ObjectAttributes, Permission};
@@ -28,7 +35,10 @@ use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::rows::{self, BucketRow, UserRow, key};
 
 pub(crate) use acl::{accept, dress, lists, says_nothing};
-pub(crate) use policy::{Policy, Question, Verdict};
+pub(crate) use identity::Identities;
+#[cfg(test)]
+pub(crate) use identity::parse_stored;
+pub(crate) use policy::{Of, Policy, Question, Verdict};
 
 /// Name of the document that holds a bucket's policy.
 pub(crate) const POLICY: &str = "policy";
@@ -75,7 +85,7 @@ impl Policies {
             .get(&key::document(row.root, POLICY))?
             .ok_or_else(|| StoreError::corrupt("a bucket's policy is missing"))?;
         let policy =
-            Arc::new(Policy::parse(&text, name.as_str()).map_err(|error| {
+            Arc::new(Policy::parse(&text, Of::Bucket(name.as_str())).map_err(|error| {
                 StoreError::corrupt("a bucket's policy does not parse").with_source(error)
             })?);
         let mut kept = self.0.write();
@@ -92,15 +102,15 @@ fn denied() -> StoreError {
     StoreErrorKind::AccessDenied.into()
 }
 
-/// Acts that name no bucket: one's own for every user, administration for admins.
-pub(crate) fn decide(read: &impl Read, who: &Authenticated, action: Action) -> StoreResult<()> {
+/// Acts on the gateway itself: for the operator, and for admin accounts (not for users in them).
+pub(crate) fn decide_admin(read: &impl Read, who: &Authenticated) -> StoreResult<()> {
     let name = who.name().ok_or_else(denied)?;
     if who.frontend() == Frontend::Admin {
         return Ok(());
     }
+    let plain = *who.actor() == Actor::Account && who.session().is_none();
     let user: UserRow = rows::load(read, "user", &key::user(name))?.ok_or_else(denied)?;
-    let own = matches!(action, Action::ListBuckets | Action::CreateBucket);
-    if user.admin || own { Ok(()) } else { Err(denied()) }
+    if plain && user.admin { Ok(()) } else { Err(denied()) }
 }
 
 /// Whether a request says that whoever sends it pays for it (AWS: "Requester Pays").
@@ -116,6 +126,43 @@ fn mends(action: Action) -> bool {
 }
 
 impl Core {
+    /// Acts that name no bucket that exists: listing one's own, and making one.
+    pub(crate) fn decide(
+        &self,
+        read: &impl Read,
+        who: &Authenticated,
+        action: Action,
+        bucket: Option<&BucketName>,
+    ) -> StoreResult<()> {
+        let own = matches!(action, Action::ListBuckets | Action::CreateBucket);
+        let name = who.name().ok_or_else(denied)?;
+        if who.frontend() == Frontend::Admin || !own {
+            return decide_admin(read, who);
+        }
+        if read.get(&key::user(name))?.is_none() {
+            return Err(denied());
+        }
+        let arn = format!("arn:aws:s3:::{}", bucket.map_or("*", BucketName::as_str));
+        let values = |wanted: &str| self.facts(read, who, wanted);
+        let says = self.identity_says(read, who, (action.name(), &arn), &values)?;
+        if says.allows() && !says.denies() { Ok(()) } else { Err(denied()) }
+    }
+
+    /// Condition keys that are not about a bucket.
+    pub(crate) fn facts(&self, read: &impl Read, who: &Authenticated, wanted: &str) -> Vec<String> {
+        match self.principal_values(read, who, wanted) {
+            Ok(Some(values)) => values,
+            Ok(None) => {
+                who.circumstances().map(|circumstances| circumstances.values(wanted)).unwrap_or_default()
+            }
+            Err(error) => {
+                // A key without a value fits nothing; that the rows cannot be read is found again below.
+                tracing::error!(error = &error as &dyn std::error::Error, wanted, "a condition key");
+                Vec::new()
+            }
+        }
+    }
+
     /// Whether `who` may do this in a bucket that exists.
     pub(crate) fn allow<'a>(
         &self,
@@ -129,35 +176,55 @@ impl Core {
             return Ok(());
         }
         if act.action == Action::Administer {
-            return decide(read, who, act.action);
+            return decide_admin(read, who);
         }
         let owner = who.name() == Some(row.owner.as_str());
-        let said = match self.policies.get(read, name, row)? {
-            None => Verdict::Neutral,
-            Some(policy) => match judge(&policy, who, &act, name, row)? {
+        let bound = *who.actor() != Actor::Account || who.session().is_some();
+        let policy = self.policies.get(read, name, row)?;
+        let (mut given, mut may) = (false, true);
+        if policy.is_some() || bound {
+            let about = About::new(&act, name, row)?;
+            let values = |wanted: &str| match about.values(wanted) {
+                Some(values) => values,
+                None => self.facts(read, who, wanted),
+            };
+            let said = policy.map_or(Verdict::Neutral, |policy| {
+                let (action, resource) = (act.action.name(), about.resource.as_str());
+                let said = policy.judge(&Question { who, action, resource, values: &values });
                 // AWS: "RestrictPublicBuckets".
-                Verdict::Allow if row.rules.blocked().restrict_buckets && policy.is_public() => {
-                    Verdict::Neutral
+                let shut = !owner && row.rules.blocked().restrict_buckets && policy.is_public();
+                if shut && said != Verdict::Deny { Verdict::Neutral } else { said }
+            });
+            let mends = owner && *who.actor() == Actor::Account && mends(act.action);
+            if said == Verdict::Deny && !mends {
+                return Err(denied());
+            }
+            if bound {
+                let arn = format!("arn:aws:s3:::{}", about.resource);
+                let says = self.identity_says(read, who, (act.action.name(), &arn), &values)?;
+                if says.denies() {
+                    return Err(denied());
                 }
-                said => said,
-            },
-        };
-        if said == Verdict::Deny && !(owner && mends(act.action)) {
+                if owner && said == Verdict::Allow && says.session_allows() {
+                    return Ok(());
+                }
+                may = says.allows();
+            }
+            given = matches!(said, Verdict::Allow | Verdict::Delegate);
+        }
+        if !may || row.rules.requester_pays && !owner && !pays(who) {
             return Err(denied());
         }
-        if row.rules.requester_pays && !owner && !pays(who) {
-            return Err(denied());
-        }
-        if said == Verdict::Allow || acl::allows(who, &act, row)? {
+        if given || acl::allows(who, &act, row)? || self.is_admin(read, who)? {
             return Ok(());
         }
-        match who.name() {
-            Some(name) => match rows::load::<UserRow>(read, "user", &key::user(name))? {
-                Some(user) if user.admin => Ok(()),
-                _ => Err(denied()),
-            },
-            None => Err(denied()),
-        }
+        Err(denied())
+    }
+
+    fn is_admin(&self, read: &impl Read, who: &Authenticated) -> StoreResult<bool> {
+        let Some(name) = who.name() else { return Ok(false) };
+        let user: Option<UserRow> = rows::load(read, "user", &key::user(name))?;
+        Ok(*who.actor() == Actor::Account && user.is_some_and(|user| user.admin))
     }
 
     /// For an object that was not found: who may not list must not learn that it is not there.
@@ -191,40 +258,41 @@ impl Core {
     }
 }
 
-fn judge(
-    policy: &Policy,
-    who: &Authenticated,
-    act: &Act<'_>,
-    name: &BucketName,
-    row: &BucketRow,
-) -> StoreResult<Verdict> {
-    let resource = match act.key {
-        Some(key) if act.action != Action::ListBucket => format!("{name}/{key}"),
-        _ => name.as_str().to_owned(),
-    };
-    let tags = match act.object {
-        Some(object) => object.tags()?,
-        None => Vec::new(),
-    };
-    let values = |wanted: &str| -> Vec<String> {
+/// What conditions may ask of a bucket and of the object an act names.
+struct About<'a> {
+    act: &'a Act<'a>,
+    owner: &'a str,
+    /// `bucket` or `bucket/key`.
+    resource: String,
+    tags: Vec<(String, String)>,
+}
+
+impl<'a> About<'a> {
+    fn new(act: &'a Act<'a>, name: &BucketName, row: &'a BucketRow) -> StoreResult<Self> {
+        let resource = match act.key {
+            Some(key) if act.action != Action::ListBucket => format!("{name}/{key}"),
+            _ => name.as_str().to_owned(),
+        };
+        let tags = match act.object {
+            Some(object) => object.tags()?,
+            None => Vec::new(),
+        };
+        Ok(Self { act, owner: &row.owner, resource, tags })
+    }
+
+    /// `None`: the key is about something else.
+    fn values(&self, wanted: &str) -> Option<Vec<String>> {
         if let Some(tag) = wanted.strip_prefix("s3:existingobjecttag/") {
-            return tags.iter().filter(|(key, _)| key == tag).map(|(_, value)| value.clone()).collect();
+            let fitting = self.tags.iter().filter(|(key, _)| key == tag);
+            return Some(fitting.map(|(_, value)| value.clone()).collect());
         }
-        // Asked for one key: whoever may list that key's name may know that it is absent.
-        if let ("s3:prefix", Action::ListBucket, Some(key)) = (wanted, act.action, act.key) {
-            return vec![key.as_str().to_owned()];
+        match (wanted, self.act.action, self.act.key) {
+            // Asked for one key: whoever may list that key's name may know that it is absent.
+            ("s3:prefix", Action::ListBucket, Some(key)) => Some(vec![key.as_str().to_owned()]),
+            ("aws:resourceaccount" | "s3:resourceaccount", ..) => Some(vec![self.owner.to_owned()]),
+            _ => None,
         }
-        match wanted {
-            "aws:username" | "aws:userid" => who.name().map(str::to_owned).into_iter().collect(),
-            "aws:principaltype" => {
-                vec![if who.name().is_some() { "User" } else { "Anonymous" }.to_owned()]
-            }
-            "aws:resourceaccount" | "s3:resourceaccount" => vec![row.owner.clone()],
-            _ => who.circumstances().map(|circumstances| circumstances.values(wanted)).unwrap_or_default(),
-        }
-    };
-    let question = Question { user: who.name(), action: act.action, resource: &resource, values: &values };
-    Ok(policy.judge(&question))
+    }
 }
 
 /// Which permission of an access list an act needs, and whether it is the object's list.

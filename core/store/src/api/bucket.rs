@@ -43,6 +43,18 @@ pub struct Usage {
     pub upload_bytes: u64,
 }
 
+impl Usage {
+    /// Adds another bucket's.
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.objects += more.objects;
+        self.noncurrent += more.noncurrent;
+        self.markers += more.markers;
+        self.bytes += more.bytes;
+        self.uploads += more.uploads;
+        self.upload_bytes += more.upload_bytes;
+    }
+}
+
 /// How a bucket behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketSettings {

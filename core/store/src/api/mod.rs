@@ -8,6 +8,7 @@ mod customer;
 mod events;
 pub(crate) mod extras;
 pub mod files;
+mod iam;
 mod lifecycle;
 mod list;
 mod lock;
@@ -33,6 +34,10 @@ pub use events::{
     NotifyRule, WhenFull,
 };
 pub use extras::{BUCKET_TAGS_MAX, Encryption, OBJECT_TAGS_MAX, ObjectWants, Tag, check_tags};
+pub use iam::{
+    AssumeRole, IamBody, IamChange, IamEntity, IamKind, IamListRequest, IamPage, IamSpec, IamSummary,
+    IamWhat, Identity, KeyUse, PolicyVersion, TemporaryCredential,
+};
 pub(crate) use lifecycle::after_days;
 pub use lifecycle::{Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, NoncurrentExpiration};
 pub use list::{
@@ -54,7 +59,9 @@ pub use rules::BucketRules;
 pub use status::{
     BucketStatus, PlacedFragment, PlacedRange, PlacedState, Placement, StoreStatus, Watermarks,
 };
-pub use user::{AccessKeyInfo, Credential, NewCredential, Secret, UserInfo, UserSpec};
+pub use user::{
+    AccessKeyInfo, AccountSettings, Credential, KeyLimits, NewCredential, Secret, UserInfo, UserSpec,
+};
 pub use volume::{
     AttachedInfo, ExportSpec, SNAPSHOTS_MAX, SnapshotInfo, SnapshotName, VOLUME_STEP_BYTES, VolumeInfo,
 };

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use gw_types::Timestamp;
+use gw_types::{Actor, Authenticated, Frontend, Session, Timestamp};
+use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::{Quota, Usage};
 
 /// A secret access key. Shows nothing when printed and is wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -27,13 +30,46 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a frontend needs to verify a signature.
+/// What a frontend needs to verify a signature, and whose it then is.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// Name of the user, for [`gw_types::Authenticated::user`].
+    /// Name of the account.
     pub user: Arc<str>,
-    /// Its key's secret.
+    /// Who within it.
+    pub actor: Actor,
+    /// The key's secret.
     pub secret: Secret,
+    /// Where the key is a temporary one.
+    pub session: Option<Arc<Session>>,
+    /// How fast the key may be used, where the account has limits of its own.
+    pub limits: KeyLimits,
+}
+
+impl Credential {
+    /// The principal, once the signature is verified.
+    pub fn principal(&self, frontend: Frontend) -> Authenticated {
+        Authenticated::user(Arc::clone(&self.user), frontend)
+            .acting_as(self.actor.clone())
+            .in_session(self.session.clone())
+    }
+}
+
+/// How fast each access key may be used. `None`: as is configured; 0: without a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLimits {
+    /// Requests.
+    pub requests_per_second: Option<u32>,
+    /// Bytes of bodies, in and out together.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// What an operator sets of an account; `None`: as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// Upper limits over all its buckets.
+    pub quota: Option<Quota>,
+    /// How fast each of its keys may be used.
+    pub limits: Option<KeyLimits>,
 }
 
 /// A user to add.
@@ -65,9 +101,11 @@ pub struct AccessKeyInfo {
     pub access_key: String,
     /// When it was made.
     pub created: Timestamp,
+    /// Whether it is accepted.
+    pub active: bool,
 }
 
-/// A user.
+/// An account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserInfo {
     /// Its name.
@@ -78,4 +116,10 @@ pub struct UserInfo {
     pub created: Timestamp,
     /// Its keys.
     pub access_keys: Vec<AccessKeyInfo>,
+    /// Upper limits over all its buckets.
+    pub quota: Quota,
+    /// How fast each of its keys may be used.
+    pub limits: KeyLimits,
+    /// What all its buckets hold.
+    pub usage: Usage,
 }

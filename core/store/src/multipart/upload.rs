@@ -64,7 +64,7 @@ impl Core {
             let upload = UploadId(work.new_upload());
             let upload_row = UploadRow {
                 created: work.now,
-                initiator: who.name().unwrap_or_default().to_owned(),
+                initiator: initiator(who),
                 attributes,
                 checksum: options.checksum,
                 body_key,
@@ -115,7 +115,7 @@ impl Core {
         let row = load_bucket(read, name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
         let begun = act.key.map(|key| load(read, row.root, key, upload)).transpose();
         match begun {
-            Ok(Some(begun)) if who.name() == Some(begun.initiator.as_str()) => Ok(row),
+            Ok(Some(begun)) if who.name().is_some() && initiator(who) == begun.initiator => Ok(row),
             _ => Err(refused),
         }
     }
@@ -190,4 +190,10 @@ impl Work<'_, '_> {
         let change = UsageChange { uploads: -1, upload_bytes: -(row.bytes as i64), ..Default::default() };
         self.account(bucket, change)
     }
+}
+
+/// Who begins an upload: an account, or a user or role in it, which may not do what others of the
+/// account began.
+fn initiator(who: &Authenticated) -> String {
+    who.label().map(|label| label.to_string()).unwrap_or_default()
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::api::{
     BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag, EventKind,
-    ObjectAttributes, ObjectPart, PartNumber, Quota, StorageClass, Usage, Versioning,
+    KeyLimits, ObjectAttributes, ObjectPart, PartNumber, Quota, StorageClass, Usage, Versioning,
 };
 use crate::error::StoreErrorKind;
 
@@ -82,10 +82,23 @@ fn inode(body: InodeBody) -> InodeRow {
 #[test]
 fn users_and_buckets() {
     let created = Timestamp(1_000_000_000);
-    check(&UserRow { admin: true, created, access_keys: vec!["AK".to_owned()] }, "010180a8d6b9070102414b");
+    let row = UserRow {
+        admin: true,
+        created,
+        access_keys: vec!["AK".to_owned()],
+        quota: Quota { bytes_max: Some(500), objects_max: None },
+        limits: KeyLimits { requests_per_second: Some(9), bytes_per_second: None },
+    };
+    check(&row, "010180a8d6b9070102414b01f40300010900");
     check(
-        &AccessKeyRow { user: "u".to_owned(), created, sealed_secret: vec![1, 2] },
-        "01017580a8d6b907020102",
+        &AccessKeyRow {
+            user: "u".to_owned(),
+            of: Some("v".to_owned()),
+            created,
+            active: true,
+            sealed_secret: vec![1, 2],
+        },
+        "01017501017680a8d6b90701020102",
     );
     let settings = BucketSettings {
         versioning: Versioning::Suspended,

@@ -6,6 +6,9 @@
 //!   12 bucket      | name
 //!   13 document    | bucket(8) | name
 //!   14 usage       | bucket(8)
+//!   15 entity      | account | 00 | kind | name in lower case     a user, group, role or policy
+//!   16 revision    | account                       of the account's entities
+//!   17 last use    | access key
 //!   18 inode       | inode(8)
 //!   19 dentry      | parent(8) | name            a leaf
 //!                  | parent(8) | name '/'        a directory
@@ -14,6 +17,7 @@
 //!   1c parts       | inode(8)
 //!   1d working    | inode(8)                   files that are worked on
 //!   1e orphan      | inode(8)
+//!   1f account use | account                       what all its buckets hold
 //!   20 upload      | bucket(8) | esc(key) | seq(8)
 //!   21 part        | upload(8) | number(2)
 //!   22 completed   | bucket(8) | esc(key) | seq(8)
@@ -34,13 +38,16 @@
 
 use gw_types::{BucketName, InodeId, Timestamp, UploadSeq, VersionSeq};
 
-use crate::api::{EventSeq, PartNumber};
+use crate::api::{EventSeq, IamKind, PartNumber};
 
 const USER: u8 = 0x10;
 const ACCESS_KEY: u8 = 0x11;
 const BUCKET: u8 = 0x12;
 const DOCUMENT: u8 = 0x13;
 const USAGE: u8 = 0x14;
+const ENTITY: u8 = 0x15;
+const REVISION: u8 = 0x16;
+const LAST_USE: u8 = 0x17;
 pub(crate) const INODE: u8 = 0x18;
 const DENTRY: u8 = 0x19;
 const VERSION: u8 = 0x1a;
@@ -48,6 +55,7 @@ const NULL_VERSION: u8 = 0x1b;
 const PARTS: u8 = 0x1c;
 const WORKING: u8 = 0x1d;
 const ORPHAN: u8 = 0x1e;
+const ACCOUNT_USAGE: u8 = 0x1f;
 const UPLOAD: u8 = 0x20;
 pub(crate) const PART: u8 = 0x21;
 const COMPLETED: u8 = 0x22;
@@ -142,6 +150,45 @@ pub(crate) fn users() -> [u8; 1] {
 
 pub(crate) fn access_key(access_key: &str) -> Vec<u8> {
     text(ACCESS_KEY, access_key)
+}
+
+/// All entities of one kind in an account. Names of accounts hold no zero byte.
+pub(crate) fn entities(account: &str, kind: IamKind) -> Vec<u8> {
+    let mut key = text(ENTITY, account);
+    key.push(0);
+    key.push(match kind {
+        IamKind::User => b'u',
+        IamKind::Group => b'g',
+        IamKind::Role => b'r',
+        IamKind::Policy => b'p',
+    });
+    key
+}
+
+/// Everything of an account.
+pub(crate) fn all_entities(account: &str) -> Vec<u8> {
+    let mut key = text(ENTITY, account);
+    key.push(0);
+    key
+}
+
+/// Names that differ in case only are one.
+pub(crate) fn entity(account: &str, kind: IamKind, name: &str) -> Vec<u8> {
+    let mut key = entities(account, kind);
+    key.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+    key
+}
+
+pub(crate) fn revision(account: &str) -> Vec<u8> {
+    text(REVISION, account)
+}
+
+pub(crate) fn last_use(access_key: &str) -> Vec<u8> {
+    text(LAST_USE, access_key)
+}
+
+pub(crate) fn account_usage(account: &str) -> Vec<u8> {
+    text(ACCOUNT_USAGE, account)
 }
 
 pub(crate) fn bucket(name: &BucketName) -> Vec<u8> {

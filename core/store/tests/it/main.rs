@@ -7,6 +7,7 @@ mod assemble;
 mod buckets;
 mod crash;
 mod events;
+mod iam;
 mod lifecycle;
 mod listing;
 mod locks;

@@ -33,7 +33,7 @@ use s3s::service::S3Service;
 use sha1::Sha1;
 use sha2::Sha256;
 
-use crate::errors;
+use crate::budget::Budgets;
 use crate::guard::Regions;
 use crate::percent;
 use crate::refusal::{Refusal, escape};
@@ -52,6 +52,7 @@ pub(crate) struct Forms {
     pub(crate) domains: Domains,
     /// Whether policies may be signed with Signature Version 2.
     pub(crate) sigv2: bool,
+    pub(crate) budgets: Arc<Budgets>,
 }
 
 /// Whether a request is a form upload.
@@ -92,8 +93,8 @@ impl Forms {
             Refusal::bad("InvalidArgument", "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
         })?;
         let (who, length) = self.verify(&form, &bucket, regions).await?;
-        if let (Some(note), Some(name)) = (parts.extensions.get::<Arc<Note>>(), who.name()) {
-            note.set_user(Arc::from(name));
+        if let (Some(note), Some(label)) = (parts.extensions.get::<Arc<Note>>(), who.label()) {
+            note.set_user(label);
         }
         let answer_as = AnswerAs::read(&form);
         let who = (who, self.store.now().unix_seconds());
@@ -130,12 +131,16 @@ impl Forms {
             };
         };
         let (access_key, signature) = Signature::read(form, regions, self.sigv2)?;
-        let found =
-            self.store.credential(access_key).await.map_err(|error| from_s3(&errors::from_store(error)))?;
-        let credential = found.ok_or_else(|| {
-            let message = "The AWS Access Key Id you provided does not exist in our records.";
-            Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", message)
-        })?;
+        let credential = match form.field("x-amz-security-token") {
+            Some(token) => self.store.session(access_key, token).await.map_err(Refusal::of_store)?,
+            None => {
+                let found = self.store.credential(access_key).await.map_err(Refusal::of_store)?;
+                found.ok_or_else(|| {
+                    let message = "The AWS Access Key Id you provided does not exist in our records.";
+                    Refusal::new(StatusCode::FORBIDDEN, "InvalidAccessKeyId", message)
+                })?
+            }
+        };
         if !signature.fits(credential.secret.expose(), encoded) {
             let message = "The request signature we calculated does not match the signature you provided.";
             return Err(Refusal::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message));
@@ -148,13 +153,14 @@ impl Forms {
         fields.retain(|(field, _)| field != "bucket");
         fields.push(("bucket".to_owned(), bucket.to_owned()));
         policy.check(&fields, self.store.now().unix_seconds())?;
-        Ok((Authenticated::user(Arc::clone(&credential.user), Frontend::S3), policy.length))
+        if let Some(budget) = self.budgets.of(access_key, &credential)
+            && let Err(wait) = budget.take_request()
+        {
+            tracing::debug!(?wait, "a form upload of a key that is used too fast");
+            return Err(Refusal::too_fast());
+        }
+        Ok((credential.principal(Frontend::S3), policy.length))
     }
-}
-
-fn from_s3(error: &s3s::S3Error) -> Refusal {
-    let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Refusal::new(status, "ServiceUnavailable", error.message().unwrap_or_default().to_owned())
 }
 
 /// How a policy is signed.

@@ -15,6 +15,8 @@ use crate::refusal::Refusal;
 
 /// The longest that a presigned URL may be valid (AWS: seven days), in seconds.
 const EXPIRES_SECONDS_MAX: u64 = 7 * 24 * 3600;
+/// Where the token of a session stands in a header.
+pub(crate) const TOKEN: &str = "x-amz-security-token";
 
 /// How a request was signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,18 @@ pub(crate) enum Signed {
     Query,
     /// Not at all: an anonymous request.
     Not,
+}
+
+/// Who a request says it is from, and how it says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) signed: Signed,
+    /// `None`: from nobody.
+    pub(crate) access_key: Option<String>,
+    /// Region of the scope; empty where there is none.
+    pub(crate) region: String,
+    /// What a temporary key comes with.
+    pub(crate) token: Option<String>,
 }
 
 /// Regions that a scope may name; the first is the one that errors name.
@@ -56,6 +70,11 @@ impl<'a> Regions<'a> {
         version_2(self)
     }
 
+    /// Whether this endpoint has a region.
+    pub(crate) fn has(&self, region: &str) -> bool {
+        self.names.iter().any(|name| name == region)
+    }
+
     fn right(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
@@ -84,13 +103,20 @@ impl<'a> Regions<'a> {
 }
 
 /// `ACCESS_KEY/DATE/REGION/SERVICE/aws4_request`
-struct Scope<'a> {
-    region: &'a str,
-    service: &'a str,
+pub(crate) struct Scope<'a> {
+    pub(crate) access_key: &'a str,
+    pub(crate) date: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) service: &'a str,
 }
 
 impl<'a> Scope<'a> {
-    fn parse(credential: &'a str) -> Option<Self> {
+    fn claim(&self, signed: Signed) -> Claim {
+        let (access_key, region) = (Some(self.access_key.to_owned()), self.region.to_owned());
+        Claim { signed, access_key, region, token: None }
+    }
+
+    pub(crate) fn parse(credential: &'a str) -> Option<Self> {
         let mut words = credential.split('/');
         let (key, date, region, service, end) =
             (words.next()?, words.next()?, words.next()?, words.next()?, words.next()?);
@@ -99,7 +125,7 @@ impl<'a> Scope<'a> {
             && date.bytes().all(|byte| byte.is_ascii_digit())
             && end == "aws4_request"
             && words.next().is_none();
-        good.then_some(Self { region, service })
+        good.then_some(Self { access_key: key, date, region, service })
     }
 }
 
@@ -108,16 +134,44 @@ pub(crate) fn examine(
     headers: &HeaderMap,
     query: Option<&str>,
     regions: &Regions<'_>,
-) -> Result<Signed, Refusal> {
+) -> Result<Claim, Refusal> {
     let query = Query::read(query.unwrap_or_default());
+    let token = token(headers, &query)?;
+    let claim = whose(headers, &query, regions)?;
+    // Somebody without a key has no session either, and Version 2 does not sign the token.
+    if token.is_some() && claim.region.is_empty() {
+        return Err(invalid_token());
+    }
+    Ok(Claim { token, ..claim })
+}
+
+/// The session token, which comes once or not at all.
+fn token(headers: &HeaderMap, query: &Query) -> Result<Option<String>, Refusal> {
+    let mut lines = headers.get_all(TOKEN).iter();
+    let (by_header, others) = (lines.next(), lines.count());
+    let by_query = query.has("X-Amz-Security-Token");
+    match (by_header, by_query) {
+        (None, false) => Ok(None),
+        (Some(line), false) if others == 0 => {
+            line.to_str().map(|text| Some(text.trim().to_owned())).map_err(|_| invalid_token())
+        }
+        (None, true) => {
+            query.one("X-Amz-Security-Token").map(str::to_owned).map(Some).ok_or_else(invalid_token)
+        }
+        _ => Err(invalid_token()),
+    }
+}
+
+fn whose(headers: &HeaderMap, query: &Query, regions: &Regions<'_>) -> Result<Claim, Refusal> {
     if query.has("Signature") || query.has("AWSAccessKeyId") {
-        return if regions.sigv2 { presigned_2(headers, &query) } else { Err(version_2(regions)) };
+        return if regions.sigv2 { presigned_2(headers, query) } else { Err(version_2(regions)) };
     }
     let signed_by_query =
         query.has("X-Amz-Signature") || query.has("X-Amz-Algorithm") || query.has("X-Amz-Credential");
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let (Some(line), others) = (lines.next(), lines.count()) else {
-        return if signed_by_query { presigned(headers, &query, regions) } else { Ok(Signed::Not) };
+        let nobody = Claim { signed: Signed::Not, access_key: None, region: String::new(), token: None };
+        return if signed_by_query { presigned(headers, query, regions) } else { Ok(nobody) };
     };
     if others > 0 || signed_by_query {
         return Err(Refusal::bad(
@@ -135,31 +189,33 @@ pub(crate) fn examine(
     }
 }
 
-fn by_header(headers: &HeaderMap, rest: &str, regions: &Regions<'_>) -> Result<Signed, Refusal> {
+/// `Credential`, `SignedHeaders` and `Signature` of an `Authorization` header.
+pub(crate) fn fields(rest: &str) -> Option<(&str, &str, &str)> {
     let (mut credential, mut signed, mut signature) = (None, None, None);
     for field in rest.split(',') {
-        let (name, value) = field.trim().split_once('=').ok_or_else(malformed)?;
+        let (name, value) = field.trim().split_once('=')?;
         let slot = match name {
             "Credential" => &mut credential,
             "SignedHeaders" => &mut signed,
             "Signature" => &mut signature,
-            _ => return Err(malformed()),
+            _ => return None,
         };
         if slot.replace(value).is_some() {
-            return Err(malformed());
+            return None;
         }
     }
-    let (Some(credential), Some(signed), Some(_)) = (credential, signed, signature) else {
-        return Err(malformed());
-    };
-    let scope = Scope::parse(credential).ok_or_else(malformed)?;
-    regions.check(&scope, Signed::Header)?;
-    refuse_session_token(headers.contains_key("x-amz-security-token"))?;
-    covered(headers, signed, &[])?;
-    Ok(Signed::Header)
+    Some((credential?, signed?, signature?))
 }
 
-fn presigned(headers: &HeaderMap, query: &Query, regions: &Regions<'_>) -> Result<Signed, Refusal> {
+fn by_header(headers: &HeaderMap, rest: &str, regions: &Regions<'_>) -> Result<Claim, Refusal> {
+    let (credential, signed, _) = fields(rest).ok_or_else(malformed)?;
+    let scope = Scope::parse(credential).ok_or_else(malformed)?;
+    regions.check(&scope, Signed::Header)?;
+    covered(headers, signed, &[])?;
+    Ok(scope.claim(Signed::Header))
+}
+
+fn presigned(headers: &HeaderMap, query: &Query, regions: &Regions<'_>) -> Result<Claim, Refusal> {
     let wrong = |message: &'static str| Refusal::bad("AuthorizationQueryParametersError", message);
     let one = |name: &str| {
         query.one(name).ok_or_else(|| {
@@ -194,15 +250,14 @@ fn presigned(headers: &HeaderMap, query: &Query, regions: &Regions<'_>) -> Resul
             Ok(_) => {}
         },
     }
-    refuse_session_token(query.has("X-Amz-Security-Token") || headers.contains_key("x-amz-security-token"))?;
     // The digest of a presigned body is not known when the URL is made; it binds the sender only.
     covered(headers, one("X-Amz-SignedHeaders")?, &["x-amz-content-sha256"])?;
-    Ok(Signed::Query)
+    Ok(scope.claim(Signed::Query))
 }
 
 /// Signature Version 2 in a query (AWS: "Signing and authenticating REST requests", appendix). What
 /// it signs besides method, path and time are the `x-amz-*` headers, all of them; it has no scope.
-fn presigned_2(headers: &HeaderMap, query: &Query) -> Result<Signed, Refusal> {
+fn presigned_2(headers: &HeaderMap, query: &Query) -> Result<Claim, Refusal> {
     let all = ["AWSAccessKeyId", "Signature", "Expires"].iter().all(|name| query.one(name).is_some());
     if headers.contains_key(AUTHORIZATION) || !all {
         return Err(Refusal::new(
@@ -211,12 +266,13 @@ fn presigned_2(headers: &HeaderMap, query: &Query) -> Result<Signed, Refusal> {
             "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters",
         ));
     }
-    Ok(Signed::Query)
+    let access_key = query.one("AWSAccessKeyId").map(str::to_owned);
+    Ok(Claim { signed: Signed::Query, access_key, region: String::new(), token: None })
 }
 
 /// Every `x-amz-*` header must be signed, and every signed header must be there: otherwise somebody
 /// between client and gateway could add one, or take one away.
-fn covered(headers: &HeaderMap, signed: &str, exempt: &[&str]) -> Result<(), Refusal> {
+pub(crate) fn covered(headers: &HeaderMap, signed: &str, exempt: &[&str]) -> Result<(), Refusal> {
     let signed: Vec<&str> = signed.split(';').collect();
     if !signed.contains(&"host") {
         return Err(Refusal::bad(
@@ -240,15 +296,8 @@ fn covered(headers: &HeaderMap, signed: &str, exempt: &[&str]) -> Result<(), Ref
     Ok(())
 }
 
-fn refuse_session_token(present: bool) -> Result<(), Refusal> {
-    if !present {
-        return Ok(());
-    }
-    Err(Refusal::bad(
-        "InvalidToken",
-        "The provided token is malformed or otherwise invalid: this gateway gives out no session tokens; unset \
-         AWS_SESSION_TOKEN.",
-    ))
+fn invalid_token() -> Refusal {
+    Refusal::bad("InvalidToken", "The provided token is malformed or otherwise invalid.")
 }
 
 fn malformed() -> Refusal {
@@ -305,11 +354,11 @@ impl Query {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{Regions, Signed, examine};
+    use super::{Claim, Regions, Signed, examine};
 
     const GOOD: &str = "AWS4-HMAC-SHA256 Credential=AK/20260101/cess-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=00";
 
-    fn check(headers: &[(&'static str, &str)], query: &str) -> Result<Signed, (&'static str, String)> {
+    fn claim(headers: &[(&'static str, &str)], query: &str) -> Result<Claim, (&'static str, String)> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
@@ -317,6 +366,10 @@ mod tests {
         let regions = ["cess-1".to_owned(), "us-east-1".to_owned()];
         examine(&map, Some(query), &Regions::new(&regions, false))
             .map_err(|refusal| (refusal.code, refusal.message.into_owned()))
+    }
+
+    fn check(headers: &[(&'static str, &str)], query: &str) -> Result<Signed, (&'static str, String)> {
+        claim(headers, query).map(|claim| claim.signed)
     }
 
     fn code(headers: &[(&'static str, &str)], query: &str) -> &'static str {
@@ -397,6 +450,26 @@ mod tests {
             code(&[("authorization", &no_host), ("x-amz-date", "d")], ""),
             "AuthorizationHeaderMalformed"
         );
+    }
+
+    #[test]
+    fn a_session_token_comes_once_and_signed_or_not_at_all() {
+        let signed = GOOD.replace("host;", "host;x-amz-security-token;");
+        let whole =
+            [("authorization", signed.as_str()), ("x-amz-date", "d"), ("x-amz-security-token", " T ")];
+        let said = claim(&whole, "").unwrap();
+        let (key, region) = (said.access_key.as_deref(), said.region.as_str());
+        assert_eq!((key, region, said.token.as_deref()), (Some("AK"), "cess-1", Some("T")));
+        let by_query = query("AK/20260101/cess-1/s3/aws4_request", "60") + "&X-Amz-Security-Token=a%2Fb";
+        assert_eq!(claim(&[], &by_query).unwrap().token.as_deref(), Some("a/b"));
+
+        let added = [("authorization", GOOD), ("x-amz-date", "d"), ("x-amz-security-token", "T")];
+        assert_eq!(code(&added, ""), "AccessDenied");
+        assert_eq!(code(&whole, "X-Amz-Security-Token=T"), "InvalidToken");
+        let twice = [whole[0], whole[1], whole[2], whole[2]];
+        assert_eq!(code(&twice, ""), "InvalidToken");
+        assert_eq!(code(&[], &format!("{by_query}&X-Amz-Security-Token=b")), "InvalidToken");
+        assert_eq!(code(&[("x-amz-security-token", "T")], ""), "InvalidToken");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
-pub(crate) use claim::{Regions, Signed};
+pub(crate) use claim::{Claim, Regions, Scope, Signed, TOKEN, covered, fields};
 pub(crate) use framing::{Framer, Mode};
 pub(crate) use intake::{BodyWatch, Intake, Linger, Pace};
 
@@ -61,18 +61,17 @@ impl std::error::Error for BodyFault {}
 /// What is known of a request that may go on to s3s.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Examined {
-    /// How it claims to be signed.
-    pub(crate) signed: Signed,
+    /// Who it claims to be from.
+    pub(crate) claim: Claim,
     /// How its body is framed, with the length it declares; `None`: not at all.
     pub(crate) framing: Option<(Mode, u64)>,
 }
 
 /// Looks at the head of a request.
 pub(crate) fn examine(parts: &Parts, regions: &Regions<'_>, limits: &Limits) -> Result<Examined, Refusal> {
-    check_size(&parts.headers, limits)?;
-    check_host(parts)?;
-    let signed = claim::examine(&parts.headers, parts.uri.query(), regions)?;
-    let framing = framing_of(&parts.headers, signed, limits)?;
+    examine_head(parts, limits)?;
+    let claim = claim::examine(&parts.headers, parts.uri.query(), regions)?;
+    let framing = framing_of(&parts.headers, claim.signed, limits)?;
     let len = match framing {
         Some((_, declared)) => Some(declared),
         None => number(&parts.headers, CONTENT_LENGTH.as_str())?,
@@ -83,7 +82,13 @@ pub(crate) fn examine(parts: &Parts, regions: &Regions<'_>, limits: &Limits) -> 
             "Your proposed upload exceeds the maximum allowed object size.",
         ));
     }
-    Ok(Examined { signed, framing })
+    Ok(Examined { claim, framing })
+}
+
+/// What is looked at in every request, whatever it asks for.
+pub(crate) fn examine_head(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
+    check_size(&parts.headers, limits)?;
+    check_host(parts)
 }
 
 fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Refusal> {
@@ -188,8 +193,8 @@ mod tests {
         let stream = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
         let len = ("x-amz-decoded-content-length", "5");
         let whole = [("host", "a"), ("authorization", AUTH), stream, len];
-        let good = Examined { signed: Signed::Header, framing: Some((Mode::Unsigned, 5)) };
-        assert_eq!(check("PUT", "/b/k", &whole), Ok(good));
+        let good = check("PUT", "/b/k", &whole).unwrap();
+        assert_eq!((good.claim.signed, good.framing), (Signed::Header, Some((Mode::Unsigned, 5))));
         assert_eq!(check("PUT", "/b/k", &[("host", "a"), stream, len]), Err("InvalidRequest"));
         let without = AUTH.replace(";x-amz-decoded-content-length", "");
         assert_eq!(

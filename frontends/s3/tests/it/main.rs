@@ -11,6 +11,7 @@ mod bodies;
 mod clients;
 mod forms;
 mod harness;
+mod iam;
 mod listing;
 mod logs;
 mod multipart;

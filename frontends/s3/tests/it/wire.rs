@@ -61,6 +61,8 @@ pub(crate) struct Wire {
     /// Content-Length to send instead of the true one.
     pub(crate) content_length: Option<usize>,
     pub(crate) host: String,
+    /// Of a session.
+    pub(crate) token: Option<String>,
 }
 
 /// An answer.
@@ -112,6 +114,7 @@ impl Wire {
             spoil: |body| body,
             content_length: None,
             host: addr.to_string(),
+            token: None,
         }
     }
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -139,8 +142,14 @@ impl Wire {
 
     /// The whole request, signed.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let identity: Identity =
-            Credentials::new(self.access_key.as_str(), self.secret.as_str(), None, None, "test").into();
+        let identity: Identity = Credentials::new(
+            self.access_key.as_str(),
+            self.secret.as_str(),
+            self.token.clone(),
+            None,
+            "test",
+        )
+        .into();
         let mut headers = self.headers.clone();
         let declared = self.body.len();
         let streaming = match self.payload {

@@ -1,4 +1,4 @@
-//! Bucket policies: AWS's JSON language, read once and then judged.
+//! Policies: AWS's JSON language, read once and then judged.
 //!
 //! ```text
 //! text --parse--> Policy { Statement { effect, who, actions, resources, conditions } }
@@ -9,12 +9,15 @@
 //! "Policy evaluation logic"): an explicit Deny wins over every Allow, and what no statement speaks
 //! of is Neutral. Parsing is strict: a policy that says something this module does not understand is
 //! refused when it is put, never ignored when it is judged.
+//!
+//! Policies of buckets name principals and one bucket; those of identities (users, groups, roles,
+//! sessions) name neither; those of trust, which say who may assume a role, name no resource.
 
 mod condition;
 mod parse;
 mod pattern;
 
-use gw_types::Action;
+use gw_types::{Actor, Authenticated};
 
 use condition::Condition;
 use pattern::Pattern;
@@ -22,21 +25,35 @@ use pattern::Pattern;
 /// Largest policy in bytes (AWS).
 pub(crate) const POLICY_BYTES_MAX: usize = 20 << 10;
 
+/// Largest policy of an identity or of trust in bytes (AWS: a managed policy 6,144, the inline ones
+/// of a role 10,240).
+pub(crate) const IDENTITY_POLICY_BYTES_MAX: usize = 10_240;
+
 /// What a policy says to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Deny,
     Allow,
+    /// Allows the account that the actor is of: the account's own policies say whether the actor may.
+    Delegate,
     Neutral,
+}
+
+/// What a policy belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of<'a> {
+    Bucket(&'a str),
+    Identity,
+    Trust,
 }
 
 /// What is asked: who wants to do what to which resource, and what else is known.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
-    /// `None`: anonymous.
-    pub(crate) user: Option<&'a str>,
-    pub(crate) action: Action,
-    /// `bucket` or `bucket/key`.
+    pub(crate) who: &'a Authenticated,
+    /// As `s3:GetObject`.
+    pub(crate) action: &'a str,
+    /// `bucket` or `bucket/key` for a bucket's policy, an ARN for one of an identity.
     pub(crate) resource: &'a str,
     /// All values of a condition key in lower case.
     pub(crate) values: &'a dyn Fn(&str) -> Vec<String>,
@@ -65,15 +82,60 @@ struct Statement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Who {
     Everybody,
-    User(String),
+    /// An account, and through it everybody in it.
+    Account(String),
+    User {
+        account: String,
+        name: String,
+    },
+    Role {
+        account: String,
+        name: String,
+    },
+    RoleSession {
+        account: String,
+        role: String,
+        session: String,
+    },
+    /// A service or an identity provider: nobody here is one.
+    Foreign,
+}
+
+/// How a principal is meant, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    Not,
+    /// Through its account.
+    Account,
+    Itself,
 }
 
 impl Who {
-    fn means(&self, user: Option<&str>) -> bool {
-        match self {
+    fn reach(&self, who: &Authenticated) -> Reach {
+        let of = |account: &str| who.name() == Some(account);
+        let meant = match self {
             Self::Everybody => true,
-            Self::User(name) => user == Some(name.as_str()),
-        }
+            Self::Foreign => false,
+            Self::Account(account) if of(account) && *who.actor() != Actor::Account => return Reach::Account,
+            Self::Account(account) => of(account),
+            Self::User { account, name } => match who.actor() {
+                Actor::User(user) => of(account) && **user == **name,
+                // Accounts may be named as AWS's users are: by a number and a name, or by their tenant.
+                Actor::Account => {
+                    let number = account.bytes().all(|byte| byte.is_ascii_digit());
+                    number && of(name) || of(&format!("{account}${name}"))
+                }
+                Actor::Role { .. } => false,
+            },
+            Self::Role { account, name } => {
+                matches!(who.actor(), Actor::Role { role, .. } if of(account) && **role == **name)
+            }
+            Self::RoleSession { account, role: wanted, session: called } => matches!(
+                who.actor(),
+                Actor::Role { role, session } if of(account) && **role == **wanted && **session == **called
+            ),
+        };
+        if meant { Reach::Itself } else { Reach::Not }
     }
 }
 
@@ -82,13 +144,13 @@ impl Policy {
     pub(crate) fn judge(&self, question: &Question<'_>) -> Verdict {
         let mut verdict = Verdict::Neutral;
         for statement in &self.statements {
-            if !statement.fits(question) {
-                continue;
+            match (statement.fits(question), statement.allow) {
+                (Reach::Not, _) => {}
+                (_, false) => return Verdict::Deny,
+                (Reach::Itself, true) => verdict = Verdict::Allow,
+                (Reach::Account, true) if verdict == Verdict::Neutral => verdict = Verdict::Delegate,
+                (Reach::Account, true) => {}
             }
-            if !statement.allow {
-                return Verdict::Deny;
-            }
-            verdict = Verdict::Allow;
         }
         verdict
     }
@@ -104,15 +166,21 @@ impl Policy {
 }
 
 impl Statement {
-    fn fits(&self, question: &Question<'_>) -> bool {
-        let who = self.who.iter().any(|who| who.means(question.user));
-        let action = self.actions.iter().any(|action| action.fits_caseless(question.action.name()));
+    /// How the principal is meant, where all the rest fits too.
+    fn fits(&self, question: &Question<'_>) -> Reach {
+        let listed = self.who.iter().map(|who| who.reach(question.who)).max().unwrap_or(Reach::Not);
+        let reach = match (self.not_who, listed) {
+            (false, listed) => listed,
+            (true, Reach::Not) => Reach::Itself,
+            (true, _) => Reach::Not,
+        };
+        let action = self.actions.iter().any(|action| action.fits_caseless(question.action));
         let resource =
             self.resources.iter().any(|resource| resource.expanded(question.values).fits(question.resource));
-        who != self.not_who
-            && action != self.not_actions
+        let rest = action != self.not_actions
             && resource != self.not_resources
-            && self.conditions.iter().all(|condition| condition.holds(question.values))
+            && self.conditions.iter().all(|condition| condition.holds(question.values));
+        if rest { reach } else { Reach::Not }
     }
 }
 

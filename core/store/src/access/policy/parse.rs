@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::condition::Condition;
 use super::pattern::Pattern;
-use super::{POLICY_BYTES_MAX, Policy, Statement, Who};
+use super::{IDENTITY_POLICY_BYTES_MAX, Of, POLICY_BYTES_MAX, Policy, Statement, Who};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 
 const ARN: &str = "arn:aws:s3:::";
@@ -14,10 +14,11 @@ fn malformed(message: impl Into<String>) -> StoreError {
 }
 
 impl Policy {
-    /// Reads a policy of `bucket`. `MalformedPolicy` with a reason for anything that is not one.
-    pub(crate) fn parse(text: &[u8], bucket: &str) -> StoreResult<Self> {
-        if text.len() > POLICY_BYTES_MAX {
-            return Err(malformed("a policy has at most 20 KB"));
+    /// Reads a policy. `MalformedPolicy` with a reason for anything that is not one.
+    pub(crate) fn parse(text: &[u8], of: Of<'_>) -> StoreResult<Self> {
+        let max = if matches!(of, Of::Bucket(_)) { POLICY_BYTES_MAX } else { IDENTITY_POLICY_BYTES_MAX };
+        if text.len() > max {
+            return Err(malformed(format!("this policy has at most {max} bytes")));
         }
         let value: Value = serde_json::from_slice(text)
             .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'"))?;
@@ -35,16 +36,29 @@ impl Policy {
         }
         let statements = match policy.get("Statement") {
             Some(Value::Array(statements)) if !statements.is_empty() => {
-                statements.iter().map(|value| statement(value, bucket)).collect::<StoreResult<_>>()?
+                unlike_names(statements, of)?;
+                statements.iter().map(|value| statement(value, of)).collect::<StoreResult<_>>()?
             }
-            Some(value @ Value::Object(_)) => vec![statement(value, bucket)?],
+            Some(value @ Value::Object(_)) => vec![statement(value, of)?],
             _ => return Err(malformed("Missing required field Statement")),
         };
         Ok(Self { statements })
     }
 }
 
-fn statement(value: &Value, bucket: &str) -> StoreResult<Statement> {
+/// AWS: "the Sid value must be unique within a JSON policy"; S3 takes others all the same.
+fn unlike_names(statements: &[Value], of: Of<'_>) -> StoreResult<()> {
+    let mut names: Vec<&str> = statements.iter().filter_map(|value| value.get("Sid")?.as_str()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() == count || matches!(of, Of::Bucket(_)) {
+        return Ok(());
+    }
+    Err(malformed("Statement IDs (SID) in a single policy must be unique."))
+}
+
+fn statement(value: &Value, of: Of<'_>) -> StoreResult<Statement> {
     let fields = value.as_object().ok_or_else(|| malformed("Statement is not valid"))?;
     let known = [
         "Sid",
@@ -65,23 +79,42 @@ fn statement(value: &Value, bucket: &str) -> StoreResult<Statement> {
         Some("Deny") => false,
         _ => return Err(malformed("Invalid effect")),
     };
-    let (not_who, who) = either(fields, "Principal", "NotPrincipal")?;
+    let (not_who, who) = match of {
+        Of::Identity if fields.contains_key("Principal") || fields.contains_key("NotPrincipal") => {
+            return Err(malformed("Policy document should not specify a principal."));
+        }
+        Of::Identity => (false, vec![Who::Everybody]),
+        Of::Bucket(_) | Of::Trust => {
+            let (not_who, who) = either(fields, "Principal", "NotPrincipal")?;
+            (not_who, principals(who)?)
+        }
+    };
     if not_who && allow {
         return Err(malformed("Allow with NotPrincipal is not allowed"));
     }
     let (not_actions, actions) = either(fields, "Action", "NotAction")?;
-    let (not_resources, resources) = either(fields, "Resource", "NotResource")?;
+    let (not_resources, resources) = match of {
+        Of::Trust if fields.contains_key("Resource") || fields.contains_key("NotResource") => {
+            return Err(malformed("Has prohibited field Resource"));
+        }
+        Of::Trust => (false, vec![Pattern::new("*")]),
+        Of::Bucket(_) | Of::Identity => {
+            let (not, listed) = either(fields, "Resource", "NotResource")?;
+            let patterns = list(listed, "Resource")?.into_iter().map(|text| resource(&text, of));
+            (not, patterns.collect::<StoreResult<_>>()?)
+        }
+    };
     Ok(Statement {
         allow,
         not_who,
-        who: principals(who)?,
+        who,
         not_actions,
-        actions: list(actions, "Action")?.into_iter().map(action).collect::<StoreResult<_>>()?,
-        not_resources,
-        resources: list(resources, "Resource")?
+        actions: list(actions, "Action")?
             .into_iter()
-            .map(|text| resource(&text, bucket))
+            .map(|text| action(text, of))
             .collect::<StoreResult<_>>()?,
+        not_resources,
+        resources,
         conditions: fields.get("Condition").map(conditions).transpose()?.unwrap_or_default(),
     })
 }
@@ -123,9 +156,8 @@ fn principals(value: &Value) -> StoreResult<Vec<Who>> {
         for text in list(value, "principal")? {
             who.push(match kind.as_str() {
                 "AWS" | "CanonicalUser" if text == "*" => Who::Everybody,
-                "AWS" | "CanonicalUser" => Who::User(user(&text).ok_or_else(invalid)?),
-                // Services and identity providers: nobody here is one.
-                "Service" | "Federated" => Who::User(format!("{kind}:{text}")),
+                "AWS" | "CanonicalUser" => principal(&text).ok_or_else(invalid)?,
+                "Service" | "Federated" => Who::Foreign,
                 _ => return Err(invalid()),
             });
         }
@@ -133,40 +165,60 @@ fn principals(value: &Value) -> StoreResult<Vec<Who>> {
     Ok(who)
 }
 
-/// A user of the gateway by an ARN or by name. Every user is its own account, so
-/// `arn:aws:iam::ann:root`, `arn:aws:iam::ACCOUNT:user/ann` and `ann` are the same; an account in
-/// front of a user whose name has a tenant is that tenant.
-fn user(text: &str) -> Option<String> {
-    let Some(rest) = text.strip_prefix("arn:aws:iam::") else {
-        return (!text.is_empty() && !text.contains([':', '/', '*'])).then(|| text.to_owned());
+/// A principal by an ARN or by the name of its account: `arn:aws:iam::ann:root` and `ann` are the
+/// account ann, `arn:aws:iam::ann:user/team/bob` is a user of hers, `arn:aws:iam::ann:role/backup` a
+/// role, and `arn:aws:sts::ann:assumed-role/backup/nightly` one session of it.
+fn principal(text: &str) -> Option<Who> {
+    let Some((service, rest)) = text
+        .strip_prefix("arn:aws:iam::")
+        .map(|rest| ("iam", rest))
+        .or(text.strip_prefix("arn:aws:sts::").map(|rest| ("sts", rest)))
+    else {
+        let plain = !text.is_empty() && !text.contains([':', '/', '*']);
+        return plain.then(|| Who::Account(text.to_owned()));
     };
     let (account, name) = rest.split_once(':')?;
-    match name.split_once('/') {
-        None if name == "root" && !account.is_empty() => Some(account.to_owned()),
-        Some(("user", name)) => {
-            let name = name.rsplit('/').next().filter(|name| !name.is_empty())?;
-            let number = account.bytes().all(|byte| byte.is_ascii_digit());
-            Some(if number || name.contains('$') { name.to_owned() } else { format!("{account}${name}") })
+    let account = account.to_owned();
+    let last = |path: &str| path.rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
+    match (service, name.split_once('/')) {
+        ("iam", None) if name == "root" && !account.is_empty() => Some(Who::Account(account)),
+        // A name with a tenant in it says its account by itself.
+        ("iam", Some(("user", path))) if last(path)?.contains('$') => last(path).map(Who::Account),
+        ("iam", Some(("user", path))) => Some(Who::User { account, name: last(path)? }),
+        ("iam", Some(("role", path))) => Some(Who::Role { account, name: last(path)? }),
+        ("sts", Some(("assumed-role", path))) => {
+            let (role, session) = path.split_once('/')?;
+            Some(Who::RoleSession { account, role: role.to_owned(), session: session.to_owned() })
         }
-        Some(("role" | "assumed-role", name)) => Some(format!("role/{name}")),
         _ => None,
     }
 }
 
-fn action(text: String) -> StoreResult<Pattern> {
-    let name = text.to_ascii_lowercase();
-    if name == "*" || name.strip_prefix("s3:").is_some_and(|name| !name.is_empty()) {
-        return Ok(Pattern::new(text));
-    }
-    Err(malformed("Policy has invalid action"))
+fn action(text: String, of: Of<'_>) -> StoreResult<Pattern> {
+    let sound = match (of, text.split_once(':')) {
+        _ if text == "*" => true,
+        (_, None | Some((_, ""))) => false,
+        (Of::Bucket(_), Some((service, _))) => service.eq_ignore_ascii_case("s3"),
+        (Of::Trust, Some((service, _))) => service.eq_ignore_ascii_case("sts"),
+        // Policies that were written for AWS speak of services that are not here.
+        (Of::Identity, Some((service, _))) => {
+            service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        }
+    };
+    if sound { Ok(Pattern::new(text)) } else { Err(malformed("Policy has invalid action")) }
 }
 
-/// `bucket` or `bucket/keys`, without the ARN's head; only the policy's own bucket can be meant.
-fn resource(text: &str, bucket: &str) -> StoreResult<Pattern> {
+/// For a bucket's policy `bucket` or `bucket/keys`, without the ARN's head; only the bucket itself can
+/// be meant. For an identity's the whole ARN.
+fn resource(text: &str, of: Of<'_>) -> StoreResult<Pattern> {
     let invalid = || malformed("Policy has invalid resource");
     if text == "*" {
         return Ok(Pattern::new(text));
     }
+    let Of::Bucket(bucket) = of else {
+        let sound = text.starts_with("arn:") && text.splitn(6, ':').count() == 6;
+        return if sound { Ok(Pattern::new(text)) } else { Err(invalid()) };
+    };
     let path = match text.strip_prefix(ARN) {
         Some(path) => path,
         // A region or an account (or a tenant) may stand in the ARN.
