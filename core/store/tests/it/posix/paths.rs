@@ -1,5 +1,6 @@
 //! Any `Files` by paths, as a kernel would walk them: every lookup is forgotten again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gw_store::files::{
@@ -142,6 +143,46 @@ impl Paths {
             .collect();
         names.sort();
         names
+    }
+}
+
+/// Kind and bytes of everything, by path.
+pub type Contents = BTreeMap<String, (FileKind, Vec<u8>)>;
+
+impl Paths {
+    pub async fn contents(&self) -> Contents {
+        self.try_contents().await.unwrap()
+    }
+
+    pub async fn try_contents(&self) -> FilesResult<Contents> {
+        let mut all = Contents::new();
+        let mut todo = vec![String::new()];
+        while let Some(at) = todo.pop() {
+            for entry in self.list(&at, 5)? {
+                let name = String::from_utf8(entry.name).unwrap();
+                let path = if at.is_empty() { name } else { format!("{at}/{name}") };
+                let bytes = match entry.kind {
+                    FileKind::Regular => self.whole(entry.id).await?,
+                    _ => Vec::new(),
+                };
+                if entry.kind == FileKind::Directory {
+                    todo.push(path.clone());
+                }
+                all.insert(path, (entry.kind, bytes));
+            }
+        }
+        Ok(all)
+    }
+
+    async fn whole(&self, id: FileId) -> FilesResult<Vec<u8>> {
+        let len = self.files.getattr(id)?.size;
+        let flags = OpenFlags { read: true, ..OpenFlags::default() };
+        let handle = self.files.open(&self.caller, id, flags)?;
+        let bytes = self.files.read(handle, 0, len as u32 + 10).await;
+        self.files.release(handle).await?;
+        let bytes = bytes?;
+        assert_eq!(bytes.len() as u64, len);
+        Ok(bytes.to_vec())
     }
 }
 

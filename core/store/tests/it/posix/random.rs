@@ -9,7 +9,7 @@ use bytes::Bytes;
 use gw_memory_files::{MemoryFiles, MemoryLimits};
 use gw_sim::Rng;
 use gw_store::files::{
-    Allocate, Errno, FileId, FileKind, FilesResult, HandleId, OpenFlags, RenameMode, SetAttr, WriteFlags,
+    Allocate, Errno, FileKind, FilesResult, HandleId, OpenFlags, RenameMode, SetAttr, WriteFlags,
 };
 use gw_store::{DeleteTarget, ListRequest};
 
@@ -37,10 +37,6 @@ struct Run {
     known: Vec<String>,
     /// How often each act was one on something that is there.
     done: BTreeMap<&'static str, usize>,
-}
-
-fn read_only() -> OpenFlags {
-    OpenFlags { read: true, ..OpenFlags::default() }
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(answers: [FilesResult<T>; 2], what: &str) -> Result<T, Errno> {
@@ -267,38 +263,8 @@ impl Run {
         }
     }
 
-    async fn contents(&self, side: usize) -> BTreeMap<String, (FileKind, Vec<u8>)> {
-        let mut all = BTreeMap::new();
-        let mut todo = vec![String::new()];
-        while let Some(at) = todo.pop() {
-            for entry in self.sides[side].list(&at, 5).unwrap() {
-                let name = String::from_utf8(entry.name).unwrap();
-                let path = if at.is_empty() { name } else { format!("{at}/{name}") };
-                let bytes = match entry.kind {
-                    FileKind::Directory => Vec::new(),
-                    _ => self.whole(side, entry.id).await,
-                };
-                if entry.kind == FileKind::Directory {
-                    todo.push(path.clone());
-                }
-                all.insert(path, (entry.kind, bytes));
-            }
-        }
-        all
-    }
-
-    async fn whole(&self, side: usize, id: FileId) -> Vec<u8> {
-        let paths = &self.sides[side];
-        let len = paths.files.getattr(id).unwrap().size;
-        let handle = paths.files.open(&paths.caller, id, read_only()).unwrap();
-        let bytes = paths.files.read(handle, 0, len as u32 + 10).await.unwrap();
-        paths.files.release(handle).await.unwrap();
-        assert_eq!(bytes.len() as u64, len);
-        bytes.to_vec()
-    }
-
     async fn compare(&mut self, why: &str) {
-        let (ours, model) = (self.contents(0).await, self.contents(1).await);
+        let (ours, model) = (self.sides[0].contents().await, self.sides[1].contents().await);
         let lens = |all: &BTreeMap<String, (FileKind, Vec<u8>)>| -> Vec<_> {
             all.iter().map(|(path, (kind, bytes))| (path.clone(), *kind, bytes.len())).collect()
         };
