@@ -6,7 +6,6 @@
 
 use std::sync::Weak;
 
-use gw_db::DbError;
 use gw_types::{Lsn, MapId};
 use tokio::sync::watch;
 
@@ -30,11 +29,7 @@ impl Shared {
             if db.is_pressed() {
                 return Err(DataError::Busy("too many rows wait for a checkpoint to tend layers now"));
             }
-            let done = db.transact(|txn| {
-                let (done, stream) = map::tend(txn, id)?;
-                txn.stream(stream);
-                Ok::<_, DbError>(done)
-            })?;
+            let done = db.transact(|txn| map::tend(txn, id))?;
             if done.value {
                 after = id;
             }

@@ -2,7 +2,7 @@
 //!
 //! [`Exports`] is asked with an authenticated principal and answers with what it may see; the
 //! decision is behind it. [`ExportTable`] is a fixed list with the users of each export, for
-//! programs that serve files; the store's volumes, with their leases, come behind the same trait.
+//! programs that serve files; [`crate::StoreExports`] are the store's volumes, with their leases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

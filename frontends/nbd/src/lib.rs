@@ -17,8 +17,8 @@
 //! dies half-way harms nobody but itself.
 //!
 //! The whole protocol is there but for what nobody uses: oldstyle handshakes, `RESIZE`, TLS with
-//! pre-shared keys. Volumes of the store are not attached yet: until they are, this crate serves
-//! files (`examples/nbd_file.rs`).
+//! pre-shared keys. It serves volumes of the store ([`StoreExports`]) and, for tests and
+//! comparisons, files (`examples/nbd_file.rs`).
 
 mod access;
 mod config;
@@ -30,6 +30,7 @@ mod pool;
 mod server;
 mod tls;
 mod transmission;
+mod volumes;
 pub mod wire;
 
 pub use access::{
@@ -45,3 +46,4 @@ pub use exports::{Attached, Described, ExportTable, Exports, Listed, Refusal, Wh
 pub use metrics::NbdMetrics;
 pub use server::{NbdServer, RunningNbd};
 pub use tls::{ClientCertificates, ServerTls};
+pub use volumes::{StoreExports, VolumeExport};

@@ -230,6 +230,7 @@ impl DataMap {
         {
             let row = layer_row(txn, piece.map)?;
             if row.refs == 1 {
+                txn.stream(row.stream);
                 return Ok((piece.map, row));
             }
         }
@@ -255,6 +256,7 @@ fn new_layer(txn: &mut Txn<'_>, stream: StreamId, base: Vec<Piece>) -> Result<(M
     if depth_of(txn, &base, &mut BTreeMap::new())? >= LAYERS_DEPTH_MAX {
         return Err(DbError::Busy("layers_depth_max"));
     }
+    txn.stream(stream);
     let id = rows::next_layer_id(txn)?;
     let row = LayerRow { refs: 1, leaves: 0, store: id, stream };
     rows::put_layer(txn, id, &row);

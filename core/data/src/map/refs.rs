@@ -56,6 +56,7 @@ pub(super) fn add_refs(txn: &mut Txn<'_>, id: MapId, count: u64) -> Result<(), D
     }
     if is_layer(id) {
         let mut row = layer_row(txn, id)?;
+        txn.stream(row.stream);
         row.refs += count;
         rows::put_layer(txn, id, &row);
     } else {
@@ -81,6 +82,7 @@ pub(super) fn drop_refs(
         |refs: u64| refs.checked_sub(count).ok_or_else(|| inconsistent(format!("map {id} has no reference")));
     if is_layer(id) {
         let mut row = layer_row(txn, id)?;
+        txn.stream(row.stream);
         row.refs = fewer(row.refs)?;
         rows::put_layer(txn, id, &row);
         if row.refs == 0 || rows::children(txn, id, 2)?.len() == 1 {

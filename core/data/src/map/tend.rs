@@ -16,7 +16,7 @@
 use std::ops::Range;
 
 use gw_db::{DbError, Txn};
-use gw_types::{MapId, StreamId};
+use gw_types::MapId;
 
 use super::Piece;
 use super::edit::{change_refs, set_base, window_leaf};
@@ -47,14 +47,13 @@ impl Node {
     }
 }
 
-/// One step on a layer of the task table. Answers whether it was the last, and the stream that the
-/// commit belongs to.
-pub(crate) fn tend(txn: &mut Txn<'_>, id: MapId) -> Result<(bool, StreamId), DbError> {
+/// One step on a layer of the task table. Answers whether it was the last.
+pub(crate) fn tend(txn: &mut Txn<'_>, id: MapId) -> Result<bool, DbError> {
     let Some(row) = rows::layer(txn, id)? else {
         rows::delete_task(txn, id);
-        return Ok((true, StreamId::default()));
+        return Ok(true);
     };
-    let stream = row.stream;
+    txn.stream(row.stream);
     let mut accounts = Accounts::default();
     let done = if row.refs == 0 {
         bury(txn, &mut accounts, id, row)?
@@ -68,7 +67,7 @@ pub(crate) fn tend(txn: &mut Txn<'_>, id: MapId) -> Result<(bool, StreamId), DbE
         rows::delete_task(txn, id);
     }
     accounts.write(txn)?;
-    Ok((done, stream))
+    Ok(done)
 }
 
 fn bury(txn: &mut Txn<'_>, accounts: &mut Accounts, id: MapId, mut row: LayerRow) -> Result<bool, DbError> {
@@ -120,6 +119,7 @@ fn merge(
     mut child: Node,
     windows: &[Range<u64>],
 ) -> Result<bool, DbError> {
+    txn.stream(child.row.stream);
     let all = 0..SPAN;
     if windows != std::slice::from_ref(&all) {
         if !prune(txn, accounts, &mut parent, windows)? {

@@ -29,7 +29,7 @@ mod write;
 
 use gw_data::{BodyKey, DataMap};
 use gw_db::Read;
-use gw_types::{BucketName, InodeId};
+use gw_types::{BucketName, InodeId, StreamId};
 
 use crate::api::{Encryption, Etag};
 use crate::core::{Core, UsageChange, Work, load_bucket, load_usage};
@@ -52,8 +52,27 @@ pub(crate) struct FileAt {
 pub(crate) enum Hand {
     /// A mount: modification times move along.
     Mount,
-    /// The holder of a lease, by its epoch.
-    Lease(u64),
+    /// The holder of a lease.
+    Lease(Leased),
+}
+
+/// What a holder of a lease shows with each change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leased {
+    /// Of his lease.
+    pub(crate) epoch: u64,
+    /// Where his changes go, so that they wait for no bucket, and no bucket for them.
+    pub(crate) stream: StreamId,
+}
+
+impl Hand {
+    /// The stream of changes to a file of this bucket.
+    pub(crate) fn stream(self, bucket: &BucketRow) -> StreamId {
+        match self {
+            Self::Mount => bucket.stream,
+            Self::Lease(leased) => leased.stream,
+        }
+    }
 }
 
 /// A file as a snapshot or a commit sees it.
@@ -131,6 +150,8 @@ impl FileBody {
 pub(crate) struct Change {
     pub(crate) file: File,
     pub(crate) map: DataMap,
+    /// Where the change goes.
+    pub(crate) stream: StreamId,
     hand: Hand,
     before: InodeRow,
 }
@@ -149,18 +170,20 @@ impl Work<'_, '_> {
         let mut file = File::load(&*self.txn, at)?;
         self.check_lease(at.inode, Some(hand))?;
         let before = file.row.clone();
+        let stream = hand.stream(&file.bucket);
+        self.txn.stream(stream);
         let body = file.body_mut()?;
         let map = match (body.working.take(), &body.published) {
             (Some(map), _) => map,
             (None, Some(published)) => published.data.share(self.txn, 0..published.data.len)?,
             (None, None) => DataMap::empty(),
         };
-        Ok(Change { file, map, hand, before })
+        Ok(Change { file, map, stream, hand, before })
     }
 
     /// Stores a changed file, with the bucket's usage and the times of the inode.
     pub(crate) fn keep_file(&mut self, at: &FileAt, change: Change) -> StoreResult<()> {
-        let Change { mut file, map, hand, before } = change;
+        let Change { mut file, map, hand, before, .. } = change;
         if hand == Hand::Mount {
             file.row.posix.mtime = self.now;
             file.row.posix.ctime = self.now;
@@ -174,8 +197,9 @@ impl Work<'_, '_> {
             self.put_row(key::working(at.inode), &row);
         }
         let more = after as i64 - old.excess() as i64;
-        self.account(&file.bucket, UsageChange { bytes: more, ..UsageChange::default() })?;
         if file.row != before {
+            // The inode is the bucket's; blocks that are written over in place are not.
+            self.account(&file.bucket, UsageChange { bytes: more, ..UsageChange::default() })?;
             self.put_row(key::inode(at.inode), &file.row);
         }
         Ok(())
@@ -207,7 +231,7 @@ impl Work<'_, '_> {
                 "the object is a volume with snapshots; delete these first",
             )),
             (None, None) => Ok(()),
-            (Some(lease), Some(Hand::Lease(epoch))) if lease.epoch == epoch => Ok(()),
+            (Some(lease), Some(Hand::Lease(leased))) if lease.epoch == leased.epoch => Ok(()),
             (_, Some(Hand::Lease(_))) => {
                 Err(StoreError::new(StoreErrorKind::Leased, "the volume's lease has been taken away"))
             }

@@ -44,7 +44,7 @@ impl Core {
                     return Err(StoreErrorKind::EntityTooLarge.into());
                 }
                 let mut change = work.change_file(to, hand)?;
-                let stream = change.file.bucket.stream;
+                let stream = change.stream;
                 let is_whole = at == 0 && place == 0 && end == source.len && change.map.len <= end;
                 if is_whole {
                     let shared = source.share(work.txn, 0..end)?;

@@ -141,7 +141,13 @@ impl Core {
             Hand::Mount => LaneClass::Bulk,
             Hand::Lease(_) => LaneClass::Volume,
         };
-        Ok(self.data.begin_in(class, file.bucket.stream, &file.bucket.key, Some(len), Some(key.clone()))?)
+        Ok(self.data.begin_in(
+            class,
+            hand.stream(&file.bucket),
+            &file.bucket.key,
+            Some(len),
+            Some(key.clone()),
+        )?)
     }
 
     /// A leaf's bytes as one extent; nothing when it changes meanwhile.
@@ -170,7 +176,7 @@ impl Core {
     pub(crate) fn file_punch(&self, at: &FileAt, hand: Hand, range: Range<u64>) -> StoreResult<Lsn> {
         let done = self.commit(|work| {
             let mut change = work.change_file(at, hand)?;
-            change.map.punch(work.txn, change.file.bucket.stream, range)?;
+            change.map.punch(work.txn, change.stream, range)?;
             work.keep_file(at, change)
         })?;
         Ok(done.lsn)
@@ -183,7 +189,7 @@ impl Core {
         }
         let done = self.commit(|work| {
             let mut change = work.change_file(at, hand)?;
-            change.map.resize(work.txn, change.file.bucket.stream, len)?;
+            change.map.resize(work.txn, change.stream, len)?;
             work.keep_file(at, change)
         })?;
         Ok(done.lsn)
@@ -230,7 +236,7 @@ fn crowded(core: &Core, map: &DataMap, runs: &[Run]) -> StoreResult<Vec<Range<u6
 impl Work<'_, '_> {
     fn put_body(&mut self, change: &mut Change, at: u64, staged: StagedBody) -> StoreResult<()> {
         let new = staged.attach(self.txn)?;
-        Ok(change.map.overwrite(self.txn, change.file.bucket.stream, at, new)?)
+        Ok(change.map.overwrite(self.txn, change.stream, at, new)?)
     }
 
     fn put_tidied(&mut self, change: &mut Change, tidied: Tidied) -> StoreResult<()> {

@@ -17,11 +17,11 @@ use gw_types::{Action, Authenticated, Level, Lsn, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::snapshot::snapshot_row;
-use super::{VolumeAt, volume_row};
+use super::{VolumeAt, leased, volume_row};
 use crate::api::SnapshotName;
 use crate::core::Core;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::file::{File, FileAt, FilePiece, Hand};
+use crate::file::{File, FileAt, FilePiece, Hand, Leased};
 use crate::rows::{Lease, VolumeRow, key};
 
 /// Changes that wait for the task.
@@ -67,7 +67,7 @@ pub struct Volume {
 
 #[derive(Debug)]
 enum Kind {
-    Writer { epoch: u64, queue: mpsc::Sender<Order> },
+    Writer { leased: Leased, queue: mpsc::Sender<Order> },
     Reader,
     Snapshot(SnapshotName),
 }
@@ -110,16 +110,17 @@ impl Core {
         let (file_at, bucket, size_bytes, epoch) = done.value;
         let (queue, orders) = mpsc::channel(QUEUE_MAX);
         let answered = Arc::new(AtomicU64::new(done.lsn.0));
-        let worker = Worker { core: self.clone(), at: file_at.clone(), epoch, answered: answered.clone() };
+        let leased = leased(&file_at, epoch);
+        let worker = Worker { core: self.clone(), at: file_at.clone(), leased, answered: answered.clone() };
         tokio::spawn(worker.run(orders));
         Ok(Volume {
             core: self.clone(),
             at: file_at,
             size_bytes,
-            stream: bucket.stream,
+            stream: leased.stream,
             level: bucket.settings.level,
             key: bucket.key,
-            kind: Kind::Writer { epoch, queue },
+            kind: Kind::Writer { leased, queue },
             answered,
         })
     }
@@ -289,9 +290,12 @@ fn filled_up(mut runs: Vec<MapRun>, range: Range<u64>, runs_max: usize) -> Vec<M
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        let Kind::Writer { epoch, .. } = &self.kind else { return };
-        let ended =
-            self.core.file_publish(&self.at).map(|_| ()).and_then(|()| self.core.end_lease(&self.at, *epoch));
+        let Kind::Writer { leased, .. } = &self.kind else { return };
+        let ended = self
+            .core
+            .file_publish(&self.at)
+            .map(|_| ())
+            .and_then(|()| self.core.end_lease(&self.at, leased.epoch));
         if let Err(error) = ended {
             // The next start publishes what is left, and takes the lease away.
             tracing::warn!(inode = self.at.inode.0, %error, "a volume was not detached in order");
@@ -330,7 +334,7 @@ impl Core {
 struct Worker {
     core: Arc<Core>,
     at: FileAt,
-    epoch: u64,
+    leased: Leased,
     answered: Arc<AtomicU64>,
 }
 
@@ -366,7 +370,7 @@ impl Worker {
                             }
                         }
                     }
-                    let hand = Hand::Lease(self.epoch);
+                    let hand = Hand::Lease(self.leased);
                     let result = self.patiently(|| self.core.file_write(&self.at, hand, &pieces)).await;
                     self.answer(waiting, result);
                 }
@@ -375,7 +379,7 @@ impl Worker {
     }
 
     async fn punch(&self, range: Range<u64>) -> StoreResult<Lsn> {
-        self.core.file_punch(&self.at, Hand::Lease(self.epoch), range)
+        self.core.file_punch(&self.at, Hand::Lease(self.leased), range)
     }
 
     /// Tries again while what is in the way may pass.

@@ -142,6 +142,18 @@ impl Core {
         Ok((opened, acting))
     }
 
+    /// The device behind a name, for reading only.
+    pub(crate) fn export_view(
+        self: &Arc<Self>,
+        who: &Authenticated,
+        name: &str,
+    ) -> StoreResult<ExportOpened> {
+        let (what, acting) = self.export_look(who, name)?;
+        let at = VolumeAt { bucket: &what.bucket, key: &what.key };
+        let volume = self.volume_open(&acting, at, what.snapshot.as_ref())?;
+        Ok(ExportOpened { what, volume })
+    }
+
     /// The device behind a name, with its lease where it takes writes.
     pub(crate) fn export_open(
         self: &Arc<Self>,

@@ -26,9 +26,9 @@ mod verbs;
 
 use std::sync::Arc;
 
-use gw_data::DataMap;
+use gw_data::{DataMap, LOCAL_STREAM};
 use gw_db::Read;
-use gw_types::{Action, Authenticated, BucketName, Frontend, Lsn, ObjectKey};
+use gw_types::{Action, Authenticated, BucketName, Frontend, Lsn, ObjectKey, StreamId};
 
 pub use attach::{Volume, VolumePiece};
 pub use export::{ExportOpened, Opened};
@@ -40,7 +40,7 @@ use crate::api::{
 use crate::core::{Core, UsageChange, Work};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::events::{Cause, Origin};
-use crate::file::{FILE_BYTES_MAX, File, FileAt, Hand};
+use crate::file::{FILE_BYTES_MAX, File, FileAt, Hand, Leased};
 use crate::namespace;
 use crate::object::NewObject;
 use crate::rows::{self, BucketRow, VolumeRow, key};
@@ -147,7 +147,7 @@ impl Core {
         let done = self.commit(|work| {
             let (file_at, bucket) = self.volume_file(&*work.txn, who, (at, Action::PutObject))?;
             let lease = volume_row(&*work.txn, &file_at)?.and_then(|row| row.lease);
-            let hand = lease.as_ref().map_or(Hand::Mount, |lease| Hand::Lease(lease.epoch));
+            let hand = lease.as_ref().map_or(Hand::Mount, |lease| Hand::Lease(leased(&file_at, lease.epoch)));
             let mut change = work.change_file(&file_at, hand)?;
             if lease.is_some() && size_bytes < change.map.len {
                 return Err(StoreError::new(
@@ -155,7 +155,7 @@ impl Core {
                     "a volume is not made smaller while it is attached",
                 ));
             }
-            change.map.resize(work.txn, bucket.stream, size_bytes)?;
+            change.map.resize(work.txn, change.stream, size_bytes)?;
             work.keep_file(&file_at, change)?;
             if lease.is_none() {
                 work.publish_file(&file_at, etag)?;
@@ -208,6 +208,13 @@ fn info(bucket: &BucketName, key: &ObjectKey, row: VolumeRow, size_bytes: u64) -
         snapshots: row.snapshots,
         attached: row.lease.map(|lease| AttachedInfo { holder: lease.holder, since: lease.since }),
     })
+}
+
+/// What the holder of a lease shows. The stream is made of the inode's number, which is made of a commit's;
+/// should two volumes ever have the same, they only wait for each other.
+pub(crate) fn leased(at: &FileAt, epoch: u64) -> Leased {
+    let stream = (at.inode.0 >> 12) % u64::from(LOCAL_STREAM.0 - 1) + 1;
+    Leased { epoch, stream: StreamId(u32::try_from(stream).expect("below a number of 32 bits")) }
 }
 
 impl VolumeRow {

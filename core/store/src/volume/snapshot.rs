@@ -151,7 +151,7 @@ impl Core {
             let (file_at, bucket) = self.volume_file(&*work.txn, who, (at, Action::PutObject))?;
             let snapshot = snapshot_row(&*work.txn, &file_at, name)?;
             let mut change = work.change_file(&file_at, Hand::Mount)?;
-            change.map.resize(work.txn, bucket.stream, 0)?;
+            change.map.resize(work.txn, change.stream, 0)?;
             change.map = snapshot.data.share(work.txn, 0..snapshot.data.len)?;
             work.keep_file(&file_at, change)?;
             work.publish_file(&file_at, etag)?;

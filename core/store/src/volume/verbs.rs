@@ -134,6 +134,10 @@ impl Store {
     pub async fn export_look(&self, who: &Authenticated, name: &str) -> StoreResult<Opened> {
         self.core.export_look(who, name).map(|(opened, _)| opened)
     }
+    /// The same device for reading only, without a lease.
+    pub async fn export_view(&self, who: &Authenticated, name: &str) -> StoreResult<ExportOpened> {
+        self.core.export_view(who, name)
+    }
     /// The device behind a name, with the volume's lease where it takes writes.
     pub async fn export_open(&self, who: &Authenticated, name: &str) -> StoreResult<ExportOpened> {
         self.core.export_open(who, name)

@@ -1,8 +1,8 @@
 //! What stands behind a name: a device of fixed size, as the protocol sees it.
 //!
-//! [`Export`] is the seam between the protocol and whatever keeps the bytes. Behind it stand
-//! [`FileExport`], a sparse file of this machine, and [`FaultyExport`], which wraps another one and
-//! holds up or fails what a test wants; volumes of the store come behind the same seam.
+//! [`Export`] is the seam between the protocol and whatever keeps the bytes. Behind it stand volumes of
+//! the store ([`crate::VolumeExport`]), [`FileExport`], a sparse file of this machine, and
+//! [`FaultyExport`], which wraps another one and holds up or fails what a test wants.
 //!
 //! The connection has checked everything before it calls: ranges lie inside the export and on its
 //! blocks, are not empty and not longer than a payload where data is carried; what the properties
