@@ -22,6 +22,8 @@ pub struct Config {
     #[serde(default)]
     pub s3: S3Section,
     #[serde(default)]
+    pub nbd: NbdSection,
+    #[serde(default)]
     pub admin: AdminSection,
     pub chain: ChainSection,
     pub territory: TerritorySection,
@@ -111,6 +113,50 @@ impl Default for S3Section {
             tls: None,
         }
     }
+}
+
+/// `[nbd]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NbdSection {
+    /// Where volumes are served: addresses, or `unix:PATH` (0600). Default none: no NBD.
+    pub listen: Vec<String>,
+    /// Lets in whoever comes over TCP without proof: he gets what is exported to anyone. Default false.
+    pub insecure: bool,
+    /// Who is which user of the store.
+    pub users: Vec<NbdUser>,
+    /// Certificates; then clients from other machines must use TLS. Default none.
+    pub tls: Option<NbdTls>,
+}
+
+/// `[[nbd.users]]`: a user of the store, and the one proof that he is it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NbdUser {
+    /// The user's name in the store.
+    pub name: String,
+    /// The user id of the process at the other end of a unix socket.
+    pub uid: Option<u32>,
+    /// File (0600) with a token that stands before an export's name: `token:SECRET@NAME`.
+    pub token_file: Option<PathBuf>,
+    /// SHA-256 of his certificate, in hexadecimal.
+    pub fingerprint: Option<String>,
+    /// A DNS name of his certificate.
+    pub dns_name: Option<String>,
+}
+
+/// `[nbd.tls]`
+#[derive(Clone, Debug, Deserialize)]
+pub struct NbdTls {
+    /// PEM file with the certificate chain, its own first.
+    pub cert: PathBuf,
+    /// PEM file with its private key.
+    pub key: PathBuf,
+    /// PEM file with the authorities that sign clients' certificates. Default none are asked for.
+    pub clients: Option<PathBuf>,
+    /// Whether a client must show one. Default false: a token may do.
+    #[serde(default)]
+    pub clients_required: bool,
 }
 
 /// `[admin]`
@@ -236,6 +282,7 @@ const KEYS: &[(&str, &[&str])] = &[
         &[
             "data_dir",
             "s3",
+            "nbd",
             "admin",
             "chain",
             "territory",
@@ -261,6 +308,8 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("s3.tls", &["cert", "key"]),
+    ("nbd", &["listen", "insecure", "users", "tls"]),
+    ("nbd.tls", &["cert", "key", "clients", "clients_required"]),
     ("admin", &["listen"]),
     ("chain", &["url", "account_file", "allow_insecure"]),
     ("territory", &["name", "reserve_bytes"]),
@@ -374,6 +423,16 @@ mod tests {
         let store = Config::parse(&text).unwrap().store;
         assert_eq!((store.cache_bytes_max, store.disk_cache_bytes_max), (Some(1), Some(0)));
         assert_eq!(Config::parse(LEAST).unwrap().store.disk_cache_bytes_max, None);
+    }
+
+    #[test]
+    fn users_of_nbd_are_tables_and_their_keys_are_known() {
+        let text = "[nbd]\nlisten = ['unix:/run/n']\n[[nbd.users]]\nname = 'ada'\nuid = 1000\n";
+        let nbd = Config::parse(&format!("{LEAST}{text}")).unwrap().nbd;
+        assert_eq!((nbd.listen.len(), nbd.users[0].uid, nbd.insecure), (1, Some(1000), false));
+        assert!(Config::parse(&format!("{LEAST}{text}gid = 5\n")).is_err());
+        let error = Config::parse(&format!("{LEAST}[nbd]\nlistn = []\n")).unwrap_err().to_string();
+        assert!(error.contains("did you mean nbd.listen?"), "{error}");
     }
 
     #[test]

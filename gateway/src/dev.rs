@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::routes::DevControl;
 use crate::cli::{DevArgs, DevMinerAct, Reach};
+use crate::config::{NbdSection, NbdUser};
 use crate::core::{Core, CoreConfig, CorePorts};
 use crate::datadir::DataDir;
 use crate::devnet::{DevNet, TERRITORY};
@@ -65,7 +66,7 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
     let (access_key, secret_key) = credentials(&net, args).await?;
     first_user(&core, &access_key, &secret_key).await?;
 
-    let mut listen = listen(&net, args, targets).await;
+    let mut listen = listen(&net, args, targets, &dir.join(".")).await;
     listen.mounts = mounts(args)?;
     listen.mount_user = core
         .store
@@ -87,6 +88,7 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
     let ready = Ready {
         s3: Some(serving.s3_url()),
         admin: serving.admin_addr().map(|addr| format!("http://{addr}")),
+        nbd: serving.nbd_uris(),
         chain: net.chain_url(),
         region: listen.regions.first().cloned(),
         credentials: Some(credentials.clone()),
@@ -160,7 +162,7 @@ async fn first_user(core: &Core, access_key: &str, secret: &str) -> Result<()> {
 }
 
 /// Port 0 means a free one, and the same one at the next start.
-async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>) -> Listen {
+async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>, folder: &Path) -> Listen {
     let kept = net.identity().await;
     let again = |asked: SocketAddr, kept: u16| {
         if asked.port() == 0 { SocketAddr::new(asked.ip(), kept) } else { asked }
@@ -174,6 +176,7 @@ async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>) -> Listen {
         sigv2_presigned: false,
         key_limits: gw_store::KeyLimits::default(),
         tls: None,
+        nbd: nbd(args, folder),
         fall_back: true,
         notify,
         mounts: Vec::new(),
@@ -186,12 +189,22 @@ fn mounts(args: &DevArgs) -> Result<Vec<MountSpec>> {
     args.mount.iter().map(|at| MountSpec::parse(at.clone(), None, options)).collect()
 }
 
+/// Whoever runs as the owner of the data directory is the first user; over TCP strangers get what is
+/// exported to anyone.
+fn nbd(args: &DevArgs, folder: &Path) -> NbdSection {
+    use std::os::unix::fs::MetadataExt;
+    let uid = std::fs::metadata(folder).ok().map(|folder| folder.uid());
+    let owner = NbdUser { name: "root".to_owned(), uid, ..NbdUser::default() };
+    NbdSection { listen: args.nbd_listen.clone(), insecure: true, users: vec![owner], tls: None }
+}
+
 /// The chain and the miners, until told to stop.
 #[allow(clippy::print_stdout, reason = "this is what the command prints")]
 async fn network_only(net: DevNet, reach: &Reach, ready_file: ReadyFile) -> Result<()> {
     let ready = Ready {
         s3: None,
         admin: None,
+        nbd: Vec::new(),
         chain: net.chain_url(),
         region: None,
         credentials: None,
@@ -218,7 +231,7 @@ fn show(ready: &Ready, user: &Credentials, reach: &Reach, begun: Instant, new_ke
     let (s3, admin, region) = (or_none(&ready.s3), or_none(&ready.admin), or_none(&ready.region));
     if reach.json {
         let told = serde_json::json!({
-            "s3": s3, "admin": admin, "chain": ready.chain, "region": region, "pid": ready.pid
+            "s3": s3, "admin": admin, "nbd": ready.nbd, "chain": ready.chain, "region": region, "pid": ready.pid
         });
         println!("{told}");
         return;
@@ -229,6 +242,9 @@ fn show(ready: &Ready, user: &Credentials, reach: &Reach, begun: Instant, new_ke
     );
     println!("  S3      {s3}   region {region}");
     println!("  admin   {admin}   (/healthz /readyz /metrics)");
+    for uri in &ready.nbd {
+        println!("  NBD     {uri}");
+    }
     println!("  chain   {}", ready.chain);
     for at in &ready.mount {
         println!("  mount   {}", at.display());

@@ -15,6 +15,7 @@ mod devnet;
 mod error;
 mod logging;
 mod mounts;
+mod nbd;
 mod notify;
 mod ready;
 mod run;

@@ -17,6 +17,9 @@ pub struct Ready {
     /// `http://host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+    /// `nbd://host:port`, `nbd+unix:///?socket=PATH`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nbd: Vec<String>,
     /// `ws://host:port`.
     pub chain: String,
     /// The region clients sign for.

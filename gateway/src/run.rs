@@ -16,12 +16,13 @@ use zeroize::Zeroizing;
 use crate::admin::routes::{DevControl, Gateway};
 use crate::admin::server::AdminServer;
 use crate::certificate::Certificate;
-use crate::config::TlsSection;
+use crate::config::{NbdSection, TlsSection};
 use crate::core::Core;
 use crate::datadir::{DataDir, read_secret, write_secret};
 use crate::error::{Context, Error, Result};
 use crate::mounts::Mounts;
 use crate::mounts::options::MountSpec;
+use crate::nbd::Nbd;
 use crate::notify::Target;
 
 /// Between two passes over the buckets' lifecycle rules, whose days end at midnight UTC.
@@ -41,6 +42,8 @@ pub struct Listen {
     pub sigv2_presigned: bool,
     /// How fast each access key may be used.
     pub key_limits: KeyLimits,
+    /// Volumes over NBD; without places, none.
+    pub nbd: NbdSection,
     /// Files of certificate and key; `None`: plain HTTP.
     pub tls: Option<TlsSection>,
     /// Where events go.
@@ -57,6 +60,7 @@ pub struct Listen {
 pub struct Serving {
     core: Arc<Core>,
     s3: RunningS3,
+    nbd: Option<Nbd>,
     admin: AdminServer,
     lifecycle: JoinHandle<()>,
     events: Arc<RunningEvents>,
@@ -77,6 +81,7 @@ impl Serving {
         let certificate = listen.tls.clone().map(Certificate::load).transpose()?;
         let s3 = bind_s3(&core, listen, certificate.as_ref().map(Certificate::tls)).await?;
         let mounts = Arc::new(Mounts::new(core.store.clone(), listen.mount_user.clone()));
+        let nbd = Nbd::start(&listen.nbd, core.store.clone()).await?;
         let region = listen.regions.first().map_or("", String::as_str);
         let deliveries = listen.notify.iter().map(|target| target.delivery.clone()).collect();
         let events = RunningEvents::start(&core.store, region, deliveries)
@@ -100,7 +105,7 @@ impl Serving {
         let lifecycle = tokio::spawn(async move {
             store.lifecycle_keep(&Authenticated::user("lifecycle", Frontend::Admin), LIFECYCLE_EVERY).await;
         });
-        let serving = Self { core, s3, admin, lifecycle, events, mounts, certificate };
+        let serving = Self { core, s3, nbd, admin, lifecycle, events, mounts, certificate };
         for spec in &listen.mounts {
             if let Err(error) = serving.mounts.add(spec.clone()).await {
                 serving.stop().await?;
@@ -120,6 +125,10 @@ impl Serving {
     pub fn s3_addr(&self) -> SocketAddr {
         self.s3.local_addr()
     }
+    /// Where NBD is served.
+    pub fn nbd_uris(&self) -> Vec<String> {
+        self.nbd.as_ref().map(Nbd::uris).unwrap_or_default()
+    }
     /// The admin TCP address, where there is one.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.addr()
@@ -133,6 +142,9 @@ impl Serving {
     /// Unmounts, drains requests, then syncs and closes. Nothing acknowledged is lost either way.
     pub async fn stop(self) -> Result<()> {
         self.mounts.stop().await;
+        if let Some(nbd) = self.nbd {
+            nbd.stop().await;
+        }
         self.s3.shutdown().await;
         // A pass that is broken off is begun again at the next start.
         self.lifecycle.abort();

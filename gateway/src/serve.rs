@@ -78,6 +78,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
             bytes_per_second: config.s3.key_bytes_per_second,
         },
         tls: config.s3.tls,
+        nbd: config.nbd,
         fall_back: false,
         notify: targets,
         mounts: config.mount.iter().map(MountSection::spec).collect::<Result<_>>()?,
@@ -88,6 +89,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         file.announce(&Ready {
             s3: Some(serving.s3_url()),
             admin: serving.admin_addr().map(|addr| format!("http://{addr}")),
+            nbd: serving.nbd_uris(),
             chain: config.chain.url,
             region: config_region,
             credentials: None,

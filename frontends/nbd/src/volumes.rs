@@ -224,8 +224,7 @@ impl StoreExports {
             }
             match self.store.export_open(who, name).await {
                 Ok(opened) => {
-                    let device =
-                        VolumeExport::new(opened.volume, name).map_err(|error| refused(&error))?;
+                    let device = VolumeExport::new(opened.volume, name).map_err(|error| refused(&error))?;
                     let device = Arc::new(device);
                     self.devices.lock().insert(key, Arc::downgrade(&device));
                     return Ok(device);

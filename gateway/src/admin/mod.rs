@@ -5,4 +5,5 @@ pub mod client;
 pub mod routes;
 pub mod server;
 mod users;
+pub mod volumes;
 pub mod wire;

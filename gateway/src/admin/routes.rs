@@ -60,7 +60,9 @@ impl From<StoreError> for Refused {
             StoreErrorKind::NoSuchBucket | StoreErrorKind::NoSuchKey | StoreErrorKind::NoSuchUser => {
                 StatusCode::NOT_FOUND
             }
-            StoreErrorKind::UserExists => StatusCode::CONFLICT,
+            StoreErrorKind::UserExists | StoreErrorKind::Leased | StoreErrorKind::PreconditionFailed => {
+                StatusCode::CONFLICT
+            }
             StoreErrorKind::AccessDenied => StatusCode::FORBIDDEN,
             StoreErrorKind::InvalidArgument | StoreErrorKind::InvalidRange => StatusCode::BAD_REQUEST,
             StoreErrorKind::Internal | StoreErrorKind::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
@@ -120,6 +122,9 @@ impl Routes for Gateway {
             (Method::GET, ["v1", "mounts"]) => json(Ok(self.mounts.lines())),
             (Method::POST, ["v1", "mounts"]) => json(self.mount(&body).await),
             (Method::POST, ["v1", "mounts", "end"]) => json(self.unmount(&body).await),
+            (Method::GET, ["v1", "volumes"]) => json(self.volumes().await),
+            (Method::POST, ["v1", "volumes"]) => json(self.volume_act(&body).await),
+            (Method::GET, ["v1", "exports"]) => json(self.exports().await),
             (Method::POST, ["v1", "cache", "drop"]) => json(self.drop_cache().await),
             (Method::POST, ["v1", "dev", "miners", index]) => json(self.dev_miner(index, &body).await),
             _ => Err(Refused(StatusCode::NOT_FOUND, "there is no such path in the admin API".to_owned())),

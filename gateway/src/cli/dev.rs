@@ -16,6 +16,9 @@ pub struct DevArgs {
     /// Where health, metrics and the admin API are served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
     pub admin_listen: SocketAddr,
+    /// Where volumes are served over NBD: an address, or unix:PATH (may be said again)
+    #[arg(long, value_name = "PLACE")]
+    pub nbd_listen: Vec<String>,
     /// Where the development chain is served (WebSocket)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9944")]
     pub chain_listen: SocketAddr,

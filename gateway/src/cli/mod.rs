@@ -5,6 +5,7 @@
 
 mod dev;
 mod iam;
+mod volume;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use gw_types::Level;
 pub use dev::DevMinerAct;
 pub use dev::{DevArgs, DevMiner, DevVerb};
 pub use iam::{For, GroupVerb, In, KeyOfVerb, PolicyVerb, RoleVerb};
+pub use volume::VolumeVerb;
 
 /// What mount(8) calls for the type `fuse.cess-gateway`.
 const HELPER: &str = "mount.fuse.cess-gateway";
@@ -96,6 +98,9 @@ pub enum Verb {
     /// Buckets and their limits
     #[command(subcommand)]
     Bucket(BucketVerb),
+    /// Block devices on objects, and the names they are shown under over NBD
+    #[command(subcommand)]
+    Volume(VolumeVerb),
     /// The root key
     #[command(subcommand)]
     Key(KeyVerb),

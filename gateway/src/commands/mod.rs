@@ -6,6 +6,7 @@ mod key;
 mod mount;
 mod print;
 mod size;
+mod volume;
 
 use std::path::Path;
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub async fn admin(reach: &Reach, verb: Verb) -> Result<()> {
         Verb::Role(verb) => iam::role(reach, &client, &verb).await,
         Verb::Policy(verb) => iam::policy(reach, &client, &verb).await,
         Verb::Bucket(verb) => bucket(reach, &client, verb).await,
+        Verb::Volume(verb) => volume::volume(reach, &client, verb).await,
         Verb::Cache(CacheVerb::Drop) => {
             let dropped: Dropped = client.post("/v1/cache/drop", &(), A_FEW_BLOCKS).await?;
             show(reach, &dropped, print::dropped)
