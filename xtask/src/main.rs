@@ -42,6 +42,9 @@ cargo xtask COMMAND
   conformance nbd [--release]
                 nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io, fio, nbd-client, nbdkit against the NBD
                 server, each as far as it is installed
+  volume-kill [--rounds N]
+                kill -9 of a server of volumes in the middle of writes, started again, every flushed
+                block compared; needs nbdsh
   conformance s3 --suite DIR [--python P] [--all | --only FILE] [--match TEXT] [--json] [--keep]
                 the generic tests of ceph/s3-tests, checked out in DIR, against the S3 frontend over a
                 store in memory; counts by area; P is a Python with the suite's packages
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         "kill-loop" => demo::kill_loop(&rest),
         "power-cut" => demo::power_cut(&rest),
         "figures" => demo::figures(&rest),
+        "volume-kill" => conformance::volume_kill(&rest),
         "scale" => scale::scale(&rest),
         "clients" => clients::clients(&rest),
         "race" => clients::race(&rest),

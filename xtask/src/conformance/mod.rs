@@ -1,6 +1,6 @@
 //! `cargo xtask conformance nbd`: real clients of others against the NBD server.
 //!
-//! The example `nbd_file` serves sparse files; nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io, qemu-nbd,
+//! The example `nbd_file` serves sparse files, `nbd_volume` volumes of a store; nbdinfo, nbdcopy, nbdsh, qemu-img, qemu-io, qemu-nbd,
 //! fio, nbd-client and nbdkit come to it over unix sockets, TCP, TLS and socket activation, and what
 //! they read is compared with what was written. A program that is not installed is skipped and said
 //! to be. On Debian: `apt-get install libnbd-bin python3-libnbd qemu-utils qemu-block-extra fio
@@ -11,11 +11,14 @@ mod place;
 mod posix;
 mod s3;
 mod s3_areas;
+mod volumes;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 pub use posix::posix;
 pub use s3::s3;
+pub use volumes::volume_kill;
 
 use self::place::Place;
 use crate::run::{Result, cargo, root, run};
@@ -55,22 +58,16 @@ pub fn nbd(args: &[String]) -> Result<()> {
         [flag] if flag == "--release" => true,
         other => return Err(format!("conformance nbd [--release], not {other:?}")),
     };
-    let mut build = cargo();
-    build.args(["build", "--locked", "-p", "gw-nbd", "--example", "nbd_file"]);
-    if release {
-        build.arg("--release");
-    }
-    run(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-    let server = target.join(if release { "release" } else { "debug" }).join("examples/nbd_file");
+    let (files, volumes) = (example("nbd_file", release)?, example("nbd_volume", release)?);
     let (mut passed, mut skipped, mut failed) = (0, 0, 0);
-    for step in STEPS {
+    let of_files = STEPS.iter().map(|step| (step, &files));
+    for (step, server) in of_files.chain(volumes::STEPS.iter().map(|step| (step, &volumes))) {
         if let Some(missing) = step.needs.iter().find(|program| !is_installed(program)) {
             skipped += 1;
             println!("skipped  {} ({missing} is not installed)", step.name);
             continue;
         }
-        let outcome = Place::new(&server).and_then(|place| (step.run)(&place));
+        let outcome = Place::new(server).and_then(|place| (step.run)(&place));
         match outcome {
             Ok(()) => {
                 passed += 1;
@@ -84,6 +81,19 @@ pub fn nbd(args: &[String]) -> Result<()> {
     }
     println!("{passed} ok, {failed} failed, {skipped} skipped");
     if failed == 0 { Ok(()) } else { Err(format!("{failed} clients are not content")) }
+}
+
+/// Builds one of the server's examples.
+fn example(name: &str, release: bool) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--locked", "-p", "gw-nbd", "--example", name]);
+    if release {
+        build.arg("--release");
+    }
+    run(&mut build)?;
+    let target: PathBuf =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
+    Ok(target.join(if release { "release" } else { "debug" }).join("examples").join(name))
 }
 
 fn is_installed(program: &str) -> bool {

@@ -84,6 +84,14 @@ impl Place {
         }
         Err(format!("the server ended at once: {lines:?}"))
     }
+    /// SIGKILL for every server that was started here.
+    pub fn kill(&self) {
+        for mut child in self.children.borrow_mut().drain(..) {
+            // One that has ended by itself is as good.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
     /// Two files have the same bytes.
     pub fn same(&self, one: &str, two: &str) -> Result<()> {
         self.run("cmp", &[one, two]).map(|_| ())
@@ -120,11 +128,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        for child in self.children.borrow_mut().iter_mut() {
-            // The server may have ended by itself; its folder goes in any case.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.kill();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

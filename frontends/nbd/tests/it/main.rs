@@ -10,3 +10,4 @@ mod fuzz;
 mod harness;
 mod requests;
 mod tls;
+mod volumes;
