@@ -60,7 +60,8 @@ pub fn race(args: &[String]) -> Result<()> {
     })?;
     story.step("who has won what", || {
         let mut judge = place.python(client, &script)?;
-        crate::run::output(judge.env("COMMITS", commits.to_string()).arg("judge")).map(|said| said.trim().to_owned())
+        crate::run::output(judge.env("COMMITS", commits.to_string()).arg("judge"))
+            .map(|said| said.trim().to_owned())
     })?;
     stack.stop()?;
     story.end("exactly one winner each");
