@@ -32,7 +32,7 @@ use gw_db::Read;
 use gw_types::{BucketName, InodeId, StreamId};
 
 use crate::api::{Encryption, Etag};
-use crate::core::{Core, UsageChange, Work, load_bucket, load_usage};
+use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::rows::{self, BucketRow, FileBody, InodeBody, InodeRow, VolumeRow, WorkingRow, key};
 
@@ -206,18 +206,23 @@ impl Work<'_, '_> {
     }
 
     /// Takes what a deleted inode was longer than S3 saw off its bucket's usage.
-    pub(crate) fn drop_excess(&mut self, row: &InodeRow) -> StoreResult<()> {
+    /// Call it while the working row is there: it says which bucket.
+    pub(crate) fn drop_excess(&mut self, inode: InodeId, row: &InodeRow) -> StoreResult<()> {
         let InodeBody::File(file) = &row.body else { return Ok(()) };
         let excess = file.excess();
-        if excess > 0 {
-            let mut usage = load_usage(&*self.txn, row.bucket)?;
-            usage.bytes = usage
-                .bytes
-                .checked_sub(excess)
-                .ok_or_else(|| StoreError::corrupt("a bucket's usage would fall below nothing"))?;
-            self.put_row(key::usage(row.bucket), &usage);
+        if excess == 0 {
+            return Ok(());
         }
-        Ok(())
+        let WorkingRow { bucket } = rows::must(&*self.txn, "working", &key::working(inode))?;
+        let bucket = BucketName::new(&bucket).map_err(|_| StoreError::corrupt("a bucket's name"))?;
+        match load_bucket(&*self.txn, &bucket)? {
+            Some(bucket) if bucket.root == row.bucket => {
+                let less = UsageChange { bytes: -(excess as i64), ..UsageChange::default() };
+                self.tally(&bucket, less, false)
+            }
+            // The bucket went first, with all that it counted.
+            _ => Ok(()),
+        }
     }
 
     /// Whether an inode may be changed by `hand`, or (`None`) replaced and deleted.

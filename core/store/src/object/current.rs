@@ -226,13 +226,13 @@ impl Work<'_, '_> {
             self.put_row(key::orphan(inode), &OrphanRow);
             return Ok(());
         }
+        self.drop_excess(inode, &row)?;
         self.txn.delete(key::inode(inode));
         for beside in [key::working(inode), key::volume(inode)] {
             if self.txn.get(&beside)?.is_some() {
                 self.txn.delete(beside);
             }
         }
-        self.drop_excess(&row)?;
         let InodeBody::File(file) = row.body else { return Ok(()) };
         let mut maps: Vec<DataMap> = file.working.into_iter().collect();
         if let Some(published) = file.published {

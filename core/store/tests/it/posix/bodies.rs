@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use gw_store::files::{Allocate, Errno, HandleId, OpenFlags, SeekFor, SetAttr, WriteFlags};
-use gw_store::{Etag, Quota, ReadOptions, StoreErrorKind, WriteConditions};
+use gw_store::{BucketOptions, Etag, Quota, ReadOptions, StoreErrorKind, UserSpec, WriteConditions};
 
 use super::paths::{Paths, WRITE, errno, mount};
 use crate::assemble::Machine;
-use crate::support::{Here, key, kind, name};
+use crate::support::{Here, admin, key, kind, name, user};
 
 const PLAIN: WriteFlags = WriteFlags { kill_suid_gid: false, from_cache: false };
 
@@ -224,4 +224,25 @@ async fn all_buckets_under_one_root() {
     paths.unlink("another/file").unwrap();
     paths.rmdir("another").unwrap();
     assert_eq!(paths.names(""), ["bucket"]);
+}
+
+#[tokio::test]
+async fn what_was_never_published_is_counted_for_its_owner_and_comes_back() {
+    let machine = Machine::new();
+    let store = machine.open().await;
+    let spec = UserSpec { name: "ann".to_owned(), admin: false, access_key: None, secret: None };
+    store.user_add(&admin(), spec).await.unwrap();
+    let bucket = name("bucket");
+    store.bucket_create(&user("ann"), &bucket, BucketOptions::default()).await.unwrap();
+    let here = Here { store, who: admin(), bucket };
+    let paths = mount(&here).await;
+    let (looked, handle) = paths.create("f", 0o644).unwrap();
+    put(&paths, handle, 0, &[1; 5000]).await;
+    let account = async || here.store.user_list(&here.who).await.unwrap()[0].usage;
+    assert_eq!((account().await.bytes, here.usage().await.bytes), (5000, 5000));
+    paths.unlink("f").unwrap();
+    drop(looked);
+    assert_eq!(here.usage().await.bytes, 5000, "the handle still has them");
+    paths.files.release(handle).await.unwrap();
+    assert_eq!((account().await.bytes, here.usage().await.bytes), (0, 0));
 }
