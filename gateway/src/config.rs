@@ -51,6 +51,8 @@ pub struct S3Section {
     pub regions: Vec<String>,
     /// Domains whose sub-domains are buckets (virtual-host style). Default none: path style only.
     pub base_domains: Vec<String>,
+    /// Domains whose sub-domains are the websites of buckets. Default none.
+    pub website_domains: Vec<String>,
     /// `closed` (lists off, strangers blocked, as AWS since 2023) or `classic`. Default closed.
     pub new_buckets: NewBuckets,
     /// Signature Version 2: `refused`, or `presigned` for queries and forms. Default refused.
@@ -106,6 +108,7 @@ impl Default for S3Section {
             listen: SocketAddr::from(([127, 0, 0, 1], 9000)),
             regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
             base_domains: Vec::new(),
+            website_domains: Vec::new(),
             new_buckets: NewBuckets::default(),
             sigv2: SigV2::default(),
             key_requests_per_second: None,
@@ -300,6 +303,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "listen",
             "regions",
             "base_domains",
+            "website_domains",
             "new_buckets",
             "sigv2",
             "key_requests_per_second",

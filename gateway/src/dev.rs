@@ -172,6 +172,7 @@ async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>, folder: &Path
         admin: Some(again(args.admin_listen, kept.admin_port)),
         regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
         base_domains: Vec::new(),
+        website_domains: Vec::new(),
         new_buckets: gw_s3::NewBuckets::default(),
         sigv2_presigned: false,
         key_limits: gw_store::KeyLimits::default(),

@@ -36,6 +36,7 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     pub regions: Vec<String>,
     pub base_domains: Vec<String>,
+    pub website_domains: Vec<String>,
     /// How open a bucket is made.
     pub new_buckets: NewBuckets,
     /// Whether queries and forms may be signed with Signature Version 2.
@@ -172,6 +173,7 @@ async fn bind_s3(core: &Core, listen: &Listen, tls: Option<ServerTls>) -> Result
         listen: listen_on,
         regions: listen.regions.clone(),
         base_domains: listen.base_domains.clone(),
+        website_domains: listen.website_domains.clone(),
         new_buckets: listen.new_buckets,
         sigv2_presigned: listen.sigv2_presigned,
         event_arns: listen.notify.iter().map(Target::arn).collect(),

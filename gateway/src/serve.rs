@@ -71,6 +71,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         admin: config.admin.listen,
         regions: config.s3.regions,
         base_domains: config.s3.base_domains,
+        website_domains: config.s3.website_domains,
         new_buckets: config.s3.new_buckets.into(),
         sigv2_presigned: config.s3.sigv2 == crate::config::SigV2::Presigned,
         key_limits: gw_store::KeyLimits {

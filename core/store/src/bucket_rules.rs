@@ -7,11 +7,16 @@ use bytes::Bytes;
 use gw_types::{Action, Authenticated, BucketName};
 
 use crate::access::{self, Of, POLICY, Policy};
-use crate::api::{AclInfo, AclRequest, Grantee, ObjectLock, Ownership, PublicBlock, Versioning};
+use crate::api::{
+    AclInfo, AclRequest, BucketEncryption, Grantee, ObjectLock, Ownership, PublicBlock, Versioning,
+};
 use crate::bucket::CORS;
 use crate::core::{Core, load_bucket};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::rows::key;
+
+/// Name of the document that frontends keep for websites.
+const WEBSITE: &str = "website";
 
 impl Core {
     pub(crate) fn bucket_acl(&self, who: &Authenticated, name: &BucketName) -> StoreResult<AclInfo> {
@@ -139,7 +144,7 @@ impl Core {
         &self,
         who: &Authenticated,
         name: &BucketName,
-        encrypt: bool,
+        encrypt: Option<BucketEncryption>,
     ) -> StoreResult<()> {
         self.change_rules(who, Action::PutEncryptionConfiguration, name, |_, row| {
             row.rules.encrypt = encrypt;
@@ -164,6 +169,12 @@ impl Core {
     pub(crate) fn bucket_has_lock(&self, name: &BucketName) -> StoreResult<bool> {
         let row = load_bucket(&self.snapshot(), name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
         Ok(row.rules.lock.is_some())
+    }
+
+    pub(crate) fn bucket_website(&self, name: &BucketName) -> StoreResult<Option<Bytes>> {
+        let snapshot = self.snapshot();
+        let row = load_bucket(&snapshot, name)?.ok_or(StoreErrorKind::NoSuchBucket)?;
+        Ok(snapshot.get(&key::document(row.root, WEBSITE))?)
     }
 
     pub(crate) fn bucket_cors(&self, name: &BucketName) -> StoreResult<Option<Bytes>> {

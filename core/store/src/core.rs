@@ -21,6 +21,7 @@ use crate::durability::Durability;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::events::Events;
 use crate::iam::CredentialCache;
+use crate::kms::NamedKeys;
 use crate::logging::Logged;
 use crate::pins::{Pins, Releases};
 use crate::posix::{Changes, MountId, Watchers};
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) events: Events,
     pub(crate) logged: Logged,
     pub(crate) identities: Identities,
+    pub(crate) kms: NamedKeys,
 }
 
 /// What a commit gave.
@@ -74,6 +76,7 @@ impl Core {
             events,
             logged: Logged::default(),
             identities: Identities::default(),
+            kms: NamedKeys::default(),
         }
     }
 

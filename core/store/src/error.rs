@@ -54,6 +54,10 @@ pub enum StoreErrorKind {
     InvalidBucketState,
     /// A bucket cannot take the access logs of another (400 InvalidTargetBucketForLogging).
     InvalidLogTarget,
+    /// An append does not begin at the end of the object (400 InvalidWriteOffset).
+    WrongOffset,
+    /// There is no named key of this name (400 KMS.NotFoundException).
+    NoSuchKmsKey,
     /// A part of the list is not there or its ETag or checksum differs (400).
     InvalidPart,
     /// Part numbers of the list do not ascend (400).
@@ -296,6 +300,8 @@ fn sentence(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::BucketAlreadyExists => "the bucket name is taken",
         StoreErrorKind::BucketAlreadyOwnedByYou => "you own this bucket already",
         StoreErrorKind::BucketNotEmpty => "the bucket is not empty",
+        StoreErrorKind::WrongOffset => "the object does not end there",
+        StoreErrorKind::NoSuchKmsKey => "there is no key of this name",
         StoreErrorKind::InvalidLogTarget => "that bucket cannot take access logs",
         StoreErrorKind::InvalidBucketState => "the bucket is not in a state that allows this",
         StoreErrorKind::InvalidPart => "a part is missing, or its ETag is another",

@@ -20,6 +20,7 @@ mod events;
 mod file;
 mod history;
 mod iam;
+mod kms;
 mod lifecycle;
 mod list;
 mod logging;
@@ -38,22 +39,23 @@ mod volume;
 pub use api::files;
 pub use api::{
     AccessKeyInfo, AccountSettings, AclInfo, AclRequest, AssumeRole, AttachedInfo, BUCKET_TAGS_MAX,
-    BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions, BucketRules, BucketSettings,
-    BucketStatus, ByteRange, CannedAcl, Checksum, ChecksumAlgorithm, ChecksumKind, CombineChecksums,
-    CompleteOptions, CompletePart, ContentHeaders, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource,
-    Credential, CustomerKey, DefaultRetention, DeleteOutcome, DeleteTarget, Document, Encryption, Etag,
-    EtagMatch, Event, EventFate, EventKind, EventQueue, EventSeq, EventTarget, ExportSpec, FinishOptions,
-    GRANTS_MAX, Grant, Grantee, IamBody, IamChange, IamEntity, IamKind, IamListRequest, IamPage, IamSpec,
-    IamSummary, IamWhat, Identity, KeyLimits, KeyUse, Lifecycle, LifecycleFilter, LifecycleRule,
-    LifecycleWhen, ListEntry, ListPage, ListRequest, ListStart, LockMode, LockPeriod, LogPartition,
-    LoggedBucket, NOTIFY_RULES_MAX, NewCredential, NoncurrentExpiration, Notifications, NotifyRule,
-    OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart, ObjectWants, Ownership, PartInfo,
-    PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment, PlacedRange, PlacedState, Placement,
-    PolicyVersion, PublicBlock, PutOptions, PutOutcome, PutWay, Quota, ReadConditions, ReadOptions,
-    Retention, SNAPSHOTS_MAX, Secret, SnapshotInfo, SnapshotName, StorageClass, StoreStatus, Tag,
-    TemporaryCredential, UploadEntry, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions,
-    Usage, UserInfo, UserSpec, VOLUME_STEP_BYTES, VersionEntry, VersionId, VersionListPage,
-    VersionListRequest, Versioning, VolumeInfo, Watermarks, WhenFull, WriteConditions, check_tags,
+    BucketEncryption, BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions,
+    BucketRules, BucketSettings, BucketStatus, ByteRange, CannedAcl, Checksum, ChecksumAlgorithm,
+    ChecksumKind, CombineChecksums, CompleteOptions, CompletePart, ContentHeaders, CopyOptions, CopyOutcome,
+    CopyPartOutcome, CopySource, Credential, CustomerKey, DefaultRetention, DeleteOutcome, DeleteTarget,
+    Document, Encryption, Etag, EtagMatch, Event, EventFate, EventKind, EventQueue, EventSeq, EventTarget,
+    Expiry, ExportSpec, FinishOptions, GRANTS_MAX, Grant, Grantee, IamBody, IamChange, IamEntity, IamKind,
+    IamListRequest, IamPage, IamSpec, IamSummary, IamWhat, Identity, KeyLimits, KeyUse, KmsKeyInfo, KmsWish,
+    Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, ListEntry, ListPage, ListRequest, ListStart,
+    LockMode, LockPeriod, LogPartition, LoggedBucket, NOTIFY_RULES_MAX, NewCredential, NoncurrentExpiration,
+    Notifications, NotifyRule, OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart,
+    ObjectWants, Ownership, PartInfo, PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment,
+    PlacedRange, PlacedState, Placement, PolicyVersion, PublicBlock, PutOptions, PutOutcome, PutWay, Quota,
+    ReadConditions, ReadOptions, RenameOptions, Retention, SNAPSHOTS_MAX, Secret, SnapshotInfo, SnapshotName,
+    StorageClass, StoreStatus, Tag, TemporaryCredential, UploadEntry, UploadId, UploadInfo, UploadListPage,
+    UploadListRequest, UploadOptions, Usage, UserInfo, UserSpec, VOLUME_STEP_BYTES, VersionEntry, VersionId,
+    VersionListPage, VersionListRequest, Versioning, VolumeInfo, Watermarks, WhenFull, WriteConditions,
+    check_tags,
 };
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};

@@ -9,12 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gw_db::Read;
 use gw_types::{Action, Authenticated, BucketName, InodeId, Lsn, ObjectKey, StreamId, Timestamp};
 
 use crate::access;
 use crate::api::{
-    DeleteTarget, Lifecycle, ListRequest, ListStart, UploadListRequest, VersionEntry, VersionId,
-    VersionListRequest, WriteConditions, after_days,
+    DeleteTarget, Expiry, Lifecycle, ListRequest, ListStart, ObjectAttributes, UploadListRequest,
+    VersionEntry, VersionId, VersionListRequest, WriteConditions, after_days,
 };
 use crate::bucket::bucket_name;
 use crate::core::{Core, Work, load_bucket};
@@ -87,6 +88,23 @@ impl Core {
         let snapshot = self.snapshot();
         let row = self.bucket(&snapshot, who, Action::GetLifecycleConfiguration, name)?;
         rows::load(&snapshot, "lifecycle", &key::document(row.root, LIFECYCLE))
+    }
+
+    /// When an object goes by the rules of its bucket. A bucket without any pays one comparison.
+    pub(crate) fn expiry(
+        &self,
+        read: &impl Read,
+        bucket: &BucketRow,
+        (name, attributes): (&str, &ObjectAttributes),
+        (put, size): (Timestamp, u64),
+    ) -> StoreResult<Option<Expiry>> {
+        if bucket.rules.lifecycle.is_none() {
+            return Ok(None);
+        }
+        let rules: Lifecycle = rows::must(read, "lifecycle", &key::document(bucket.root, LIFECYCLE))?;
+        let day_nanos = i64::try_from(self.config.lifecycle_day.as_nanos()).unwrap_or(i64::MAX);
+        let found = rules.expiry(name, size, &attributes.tags()?, (put, day_nanos));
+        Ok(found.map(|(at, rule)| Expiry { at, rule: rule.id.clone() }))
     }
 
     /// One pass over all buckets. A bucket that fails is logged and left to the next pass.

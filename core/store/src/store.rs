@@ -14,20 +14,20 @@ use gw_types::{Action, Authenticated, BucketName, Level, Lsn, ObjectKey};
 
 use crate::access::{self, Act};
 use crate::api::{
-    AclInfo, AclRequest, BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions,
-    ByteRange, CompleteOptions, CompletePart, CopyOptions, CopyOutcome, CopyPartOutcome, CopySource,
-    CustomerKey, DeleteOutcome, DeleteTarget, Event, EventFate, EventQueue, EventSeq, EventTarget, Lifecycle,
-    ListPage, ListRequest, LoggedBucket, Notifications, ObjectInfo, ObjectLock, Ownership, PartListPage,
-    PartNumber, Placement, PublicBlock, PutOptions, PutOutcome, Quota, ReadOptions, Retention, StoreStatus,
-    Tag, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions, Usage, VersionId,
-    VersionListPage, VersionListRequest, Versioning,
+    AclInfo, AclRequest, BucketEncryption, BucketInfo, BucketListPage, BucketListRequest, BucketLogging,
+    BucketOptions, ByteRange, CompleteOptions, CompletePart, CopyOptions, CopyOutcome, CopyPartOutcome,
+    CopySource, CustomerKey, DeleteOutcome, DeleteTarget, Event, EventFate, EventQueue, EventSeq,
+    EventTarget, KmsKeyInfo, Lifecycle, ListPage, ListRequest, LoggedBucket, Notifications, ObjectInfo,
+    ObjectLock, Ownership, PartListPage, PartNumber, Placement, PublicBlock, PutOptions, PutOutcome, Quota,
+    ReadOptions, RenameOptions, Retention, StoreStatus, Tag, UploadId, UploadInfo, UploadListPage,
+    UploadListRequest, UploadOptions, Usage, VersionId, VersionListPage, VersionListRequest, Versioning,
 };
 use crate::core::Core;
 use crate::durability::Durability;
 use crate::error::StoreResult;
 use crate::lifecycle::LifecycleDone;
 use crate::multipart::{PartPlace, PartWriter};
-use crate::object::{Extra, ObjectRead, ObjectWriter, Spoken};
+use crate::object::{Extra, ObjectRead, ObjectWriter, Renaming, Spoken};
 use crate::posix::{MountOptions, StoreFiles};
 
 /// What the store stands on: opened by the binary, the store's own from then on.
@@ -111,6 +111,7 @@ impl Store {
         core.sweep_all()?;
         core.publish_left()?;
         core.load_logged()?;
+        core.load_kms().await?;
         Ok(Self { core })
     }
     /// Syncs and closes the database below. Nothing acknowledged is lost without it.
@@ -138,6 +139,14 @@ impl Store {
     /// The time by which everything here goes.
     pub fn now(&self) -> gw_types::Timestamp {
         self.core.clock.now()
+    }
+    /// Makes a named key for SSE-KMS. Admins only.
+    pub async fn kms_key_add(&self, who: &Authenticated, name: &str) -> StoreResult<()> {
+        self.core.kms_key_add(who, name).await
+    }
+    /// All named keys, by name. Admins only.
+    pub fn kms_key_list(&self, who: &Authenticated) -> StoreResult<Vec<KmsKeyInfo>> {
+        self.core.kms_key_list(who)
     }
 }
 
@@ -304,12 +313,12 @@ impl Store {
     ) -> StoreResult<()> {
         self.core.bucket_lock_set(who, bucket, lock).await
     }
-    /// Whether new objects are marked as encrypted by the gateway, as all are.
+    /// How new objects are encrypted that do not say it themselves.
     pub async fn bucket_encrypt_set(
         &self,
         who: &Authenticated,
         bucket: &BucketName,
-        encrypt: bool,
+        encrypt: Option<BucketEncryption>,
     ) -> StoreResult<()> {
         self.core.bucket_encrypt_set(who, bucket, encrypt).await
     }
@@ -388,6 +397,14 @@ impl Store {
     ) -> StoreResult<()> {
         self.core.bucket_notifications_set(who, bucket, notifications).await
     }
+    /// The website of a bucket, opaque, for whoever visits it.
+    pub async fn bucket_website(
+        &self,
+        _who: &Authenticated,
+        bucket: &BucketName,
+    ) -> StoreResult<Option<Bytes>> {
+        self.core.bucket_website(bucket)
+    }
     /// The rules for cross-origin requests, opaque, for whoever asks from another origin.
     pub async fn bucket_cors(&self, _who: &Authenticated, bucket: &BucketName) -> StoreResult<Option<Bytes>> {
         self.core.bucket_cors(bucket)
@@ -457,6 +474,18 @@ impl Store {
         options: CopyOptions,
     ) -> StoreResult<CopyOutcome> {
         self.core.copy(who, &source, bucket, key, &options).await
+    }
+    /// Gives an object another key in its bucket, in one commit that moves no byte. What stands beside it
+    /// comes along; what is at the new key is replaced by the rules of the bucket's versioning.
+    pub async fn rename(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        (from, to): (&ObjectKey, &ObjectKey),
+        options: RenameOptions,
+    ) -> StoreResult<PutOutcome> {
+        let renaming = Renaming { from, to, source: &options.source, target: &options.target };
+        self.core.rename(who, bucket, renaming, options.level).await
     }
     /// Replaces (`Some`) or removes (`None`) an object's tags, without a new version. This and the
     /// three below answer the version they changed.

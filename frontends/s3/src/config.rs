@@ -20,6 +20,8 @@ pub struct S3Config {
     pub regions: Vec<String>,
     /// Domains under which `BUCKET.DOMAIN` addresses a bucket. Any other `Host` is path style.
     pub base_domains: Vec<String>,
+    /// Domains under which `BUCKET.DOMAIN` is the website of a bucket.
+    pub website_domains: Vec<String>,
     /// Whether presigned queries and form policies may be signed with Signature Version 2, which
     /// old clients make unasked. Headers so signed are always refused.
     pub sigv2_presigned: bool,
@@ -95,6 +97,7 @@ impl Default for S3Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
             regions: vec!["cess-1".to_owned(), "us-east-1".to_owned()],
             base_domains: Vec::new(),
+            website_domains: Vec::new(),
             sigv2_presigned: false,
             tls: None,
             key_limits: KeyLimits::default(),

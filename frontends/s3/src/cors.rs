@@ -27,6 +27,8 @@ use crate::xml;
 pub(crate) struct Cors {
     pub(crate) store: Arc<Store>,
     pub(crate) domains: Domains,
+    /// Hosts of websites.
+    pub(crate) websites: Domains,
 }
 
 /// What a request from a page asks for.
@@ -90,7 +92,7 @@ impl Cors {
             .unwrap_or_default();
         let path = parts.uri.path();
         let path = path.strip_prefix('/').unwrap_or(path);
-        match self.domains.bucket_of(host) {
+        match self.websites.bucket_of(host).or_else(|| self.domains.bucket_of(host)) {
             Some(bucket) => (bucket, percent::decode_path(path)),
             None => {
                 let (bucket, key) = path.split_once('/').unwrap_or((path, ""));

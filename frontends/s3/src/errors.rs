@@ -43,6 +43,8 @@ pub(crate) fn code_of(kind: StoreErrorKind) -> (&'static str, StatusCode) {
         Kind::BucketAlreadyOwnedByYou => ("BucketAlreadyOwnedByYou", StatusCode::CONFLICT),
         Kind::BucketNotEmpty => ("BucketNotEmpty", StatusCode::CONFLICT),
         Kind::InvalidBucketState => ("InvalidBucketState", StatusCode::CONFLICT),
+        Kind::WrongOffset => ("InvalidWriteOffset", StatusCode::BAD_REQUEST),
+        Kind::NoSuchKmsKey => ("KMS.NotFoundException", StatusCode::BAD_REQUEST),
         Kind::InvalidLogTarget => ("InvalidTargetBucketForLogging", StatusCode::BAD_REQUEST),
         Kind::InvalidPart => ("InvalidPart", StatusCode::BAD_REQUEST),
         Kind::InvalidPartOrder => ("InvalidPartOrder", StatusCode::BAD_REQUEST),

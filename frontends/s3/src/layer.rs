@@ -30,6 +30,7 @@ use crate::said::{Remote, RequestName};
 use crate::socket::{Activity, Busy};
 use crate::trail::{Note, Outgoing, Trail};
 use crate::verify::{Opened, SESSION};
+use crate::website::Websites;
 
 /// What goes back to hyper.
 pub(crate) type Answer = Response<Outgoing<Body, Busy>>;
@@ -48,6 +49,7 @@ pub(crate) struct Layer {
     pub(crate) forms: Forms,
     pub(crate) access_log: AccessLog,
     pub(crate) iam: Iam,
+    pub(crate) websites: Websites,
 }
 
 /// Names for requests: a random start, then a counter. Unique among starts with the odds of 2^-64.
@@ -107,8 +109,14 @@ impl Layer {
         parts.extensions.insert(Arc::clone(&watch));
         // Only a page of another origin sends this, so others pay nothing.
         let from_page = parts.headers.contains_key(ORIGIN).then(|| parts.clone());
+        let website = self.websites.bucket_of(&parts);
         let examined = guard::examine(&parts, &regions, &self.config.limits);
         let mut response = match examined {
+            Ok(_) if website.is_some() => {
+                note.set_operation("Website");
+                drop(self.intake(body, None, Arc::clone(&watch), waits));
+                self.websites.serve(&parts, website.as_deref().unwrap_or_default()).await
+            }
             _ if iam::is_query(&parts) => {
                 let head = guard::examine_head(&parts, &self.config.limits);
                 let body = self.intake(body, None, Arc::clone(&watch), waits);

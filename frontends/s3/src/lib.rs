@@ -17,7 +17,7 @@
 //! decision about objects is the store's. s3s and hyper are known nowhere else in the workspace.
 //!
 //! What is left out for now answers plainly that it is (501, or AWS's error for a bucket that never
-//! had the setting): website hosting, replication, SSE-KMS, transitions of
+//! had the setting): replication, transitions of
 //! storage classes, and session tokens.
 //!
 //! s3s logs every S3 error at ERROR, a plain 404 too, and at DEBUG it prints what must not be in a
@@ -46,6 +46,7 @@ mod socket;
 mod tls;
 mod trail;
 mod verify;
+mod website;
 mod xml;
 
 pub use config::{EventArn, Limits, LogLimits, NewBuckets, S3Config};

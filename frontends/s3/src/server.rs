@@ -33,6 +33,7 @@ use crate::metrics::S3Metrics;
 use crate::ops::Operations;
 use crate::socket::{Activity, Patience, PatientSocket};
 use crate::verify::{Domains, Gate, OnlyVerified, StoreAuth};
+use crate::website::Websites;
 
 /// hyper's read buffer: the most that is taken from a socket before somebody asks for it.
 const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
@@ -72,11 +73,20 @@ impl S3Server {
         let local_addr = listener.local_addr()?;
         let metrics = Arc::new(S3Metrics::default());
         let store = store.into();
-        let cors = Cors { store: Arc::clone(&store), domains: Domains::new(&config.base_domains) };
+        let cors = Cors {
+            store: Arc::clone(&store),
+            domains: Domains::new(&config.base_domains),
+            websites: Domains::new(&config.website_domains),
+        };
         let budgets = Arc::new(Budgets::new(config.key_limits));
         let (verify, inner) = services(&config, Arc::clone(&store), Arc::clone(&budgets));
         let domains = Domains::new(&config.base_domains);
         let iam = Iam { store: Arc::clone(&store), budgets: Arc::clone(&budgets) };
+        let websites = Websites {
+            store: Arc::clone(&store),
+            inner: inner.clone(),
+            domains: Domains::new(&config.website_domains),
+        };
         let forms =
             Forms { store: Arc::clone(&store), inner, domains, sigv2: config.sigv2_presigned, budgets };
         let region = config.regions.first().map_or("", String::as_str);
@@ -84,6 +94,7 @@ impl S3Server {
             AccessLog::start((Arc::clone(&store), Arc::clone(&metrics)), region, &config.logs);
         let layer = Arc::new(Layer {
             access_log,
+            websites,
             cors,
             forms,
             iam,

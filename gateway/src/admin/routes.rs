@@ -20,9 +20,9 @@ use serde::de::DeserializeOwned;
 use super::server::{Answer, Routes};
 use super::wire::{
     BucketLine, ChainLine, Compacted, CompactionLine, DealLine, DiskCacheLine, DispersalLine, Dropped,
-    EventLine, Flush, Flushed, KeyLine, Landed, Marks, MountAsk, MountLine, PlacedFragment, PlacedRange,
-    PlacementAnswer, PlacementQuery, QuotaSet, RoomLine, Segments, Staging, Status, TerritoryAct,
-    TerritoryLine, UnmountAsk,
+    EventLine, Flush, Flushed, KeyLine, KmsAdd, KmsLine, Landed, Marks, MountAsk, MountLine, PlacedFragment,
+    PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, RoomLine, Segments, Staging, Status,
+    TerritoryAct, TerritoryLine, UnmountAsk,
 };
 use crate::core::Core;
 use crate::mounts::Mounts;
@@ -117,6 +117,8 @@ impl Routes for Gateway {
             (Method::DELETE, ["v1", "users", name]) => json(self.user_remove(name).await),
             (Method::POST, ["v1", "users", name, "quota"]) => json(self.user_set(name, &body).await),
             (Method::POST, ["v1", "iam"]) => json(self.iam(&body).await),
+            (Method::GET, ["v1", "kms"]) => json(self.kms_keys()),
+            (Method::POST, ["v1", "kms"]) => json(self.kms_add(&body).await),
             (Method::GET, ["v1", "buckets"]) => json(self.buckets().await),
             (Method::POST, ["v1", "buckets", name, "quota"]) => json(self.quota(name, &body).await),
             (Method::GET, ["v1", "mounts"]) => json(Ok(self.mounts.lines())),
@@ -421,6 +423,18 @@ impl Gateway {
             TerritoryAct::Renew { name, days } => chain.renew_territory(&named(name)?, days).await?,
         };
         Ok(landed(&receipt))
+    }
+
+    fn kms_keys(&self) -> Verb<Vec<KmsLine>> {
+        let keys = self.core.store.kms_key_list(&admin())?;
+        let line =
+            |key: gw_store::KmsKeyInfo| KmsLine { name: key.name, created: key.created.unix_seconds() };
+        Ok(keys.into_iter().map(line).collect())
+    }
+
+    async fn kms_add(&self, body: &[u8]) -> Verb<()> {
+        let add: KmsAdd = read(body)?;
+        Ok(self.core.store.kms_key_add(&admin(), &add.name).await?)
     }
 
     async fn buckets(&self) -> Verb<Vec<BucketLine>> {

@@ -279,6 +279,19 @@ pub struct Landed {
     pub fee: String,
 }
 
+/// POST /v1/kms
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KmsAdd {
+    pub name: String,
+}
+
+/// GET /v1/kms
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KmsLine {
+    pub name: String,
+    pub created: i64,
+}
+
 /// POST /v1/users
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UserAdd {

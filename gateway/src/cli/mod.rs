@@ -95,6 +95,9 @@ pub enum Verb {
     /// Policies of users, groups and roles
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Named keys for SSE-KMS
+    #[command(subcommand)]
+    Kms(KmsVerb),
     /// Buckets and their limits
     #[command(subcommand)]
     Bucket(BucketVerb),
@@ -278,6 +281,14 @@ pub enum UserVerb {
         #[arg(long)]
         bytes_per_second: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KmsVerb {
+    /// Make a key that objects can be put under (x-amz-server-side-encryption: aws:kms)
+    Add { name: String },
+    /// All named keys; none is ever removed
+    List,
 }
 
 #[derive(Debug, Subcommand)]

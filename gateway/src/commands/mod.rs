@@ -3,6 +3,7 @@
 mod compact;
 mod iam;
 mod key;
+mod kms;
 mod mount;
 mod print;
 mod size;
@@ -46,6 +47,7 @@ pub async fn admin(reach: &Reach, verb: Verb) -> Result<()> {
         Verb::Group(verb) => iam::group(reach, &client, &verb).await,
         Verb::Role(verb) => iam::role(reach, &client, &verb).await,
         Verb::Policy(verb) => iam::policy(reach, &client, &verb).await,
+        Verb::Kms(verb) => kms::kms(reach, &client, verb).await,
         Verb::Bucket(verb) => bucket(reach, &client, verb).await,
         Verb::Volume(verb) => volume::volume(reach, &client, verb).await,
         Verb::Cache(CacheVerb::Drop) => {

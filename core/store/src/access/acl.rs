@@ -8,8 +8,8 @@ use gw_types::{Authenticated, Timestamp};
 
 use super::{Act, denied, granted, needed};
 use crate::api::{
-    AclInfo, AclRequest, BucketRules, CannedAcl, Encryption, GRANTS_MAX, Grant, Grantee, OBJECT_TAGS_MAX,
-    ObjectAttributes, ObjectWants, Ownership, Permission, Versioning, check_tags, extras,
+    AclInfo, AclRequest, BucketRules, CannedAcl, Encryption, GRANTS_MAX, Grant, Grantee, KmsWish,
+    OBJECT_TAGS_MAX, ObjectAttributes, ObjectWants, Ownership, Permission, Versioning, check_tags, extras,
 };
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::rows::{BucketRow, key};
@@ -124,9 +124,15 @@ pub(crate) fn dress(
         check_tags(tags, OBJECT_TAGS_MAX)?;
         attributes.set_extra(extras::TAGS, (!tags.is_empty()).then_some(tags));
     }
-    let encryption = match &wants.customer_key {
-        Some(key) => Some(Encryption::Customer { key_md5: key.md5() }),
-        None => (wants.managed || rules.encrypt).then_some(Encryption::Managed),
+    // Which named key it is was decided before the first byte was sealed (`kms`).
+    let encryption = match (&wants.customer_key, &wants.kms) {
+        (Some(key), _) => Some(Encryption::Customer { key_md5: key.md5() }),
+        (None, Some(KmsWish { key: Some(key), bucket_key, context })) => Some(Encryption::Kms {
+            key: key.clone(),
+            bucket_key: bucket_key.unwrap_or_default(),
+            context: context.clone(),
+        }),
+        _ => (wants.managed || rules.encrypt.is_some()).then_some(Encryption::Managed),
     };
     attributes.set_extra(extras::SSE, encryption.as_ref());
     let locks = wants.retention.is_some() || wants.legal_hold.is_some();

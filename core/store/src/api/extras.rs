@@ -52,11 +52,27 @@ pub fn check_tags(tags: &[Tag], max: usize) -> StoreResult<()> {
 pub enum Encryption {
     /// Under the bucket's key, and the client asked for it by name (SSE-S3).
     Managed,
+    /// Besides, under a named key of the gateway (SSE-KMS).
+    Kms {
+        /// Its name.
+        key: String,
+        /// Echoed; wraps here are the same with and without.
+        bucket_key: bool,
+        /// Echoed, as it came.
+        context: Option<String>,
+    },
     /// Besides, under a key that only the client has (SSE-C).
     Customer {
         /// MD5 of that key.
         key_md5: [u8; 16],
     },
+}
+
+impl Encryption {
+    /// Whether the data key is under another key besides the bucket's.
+    pub fn is_second_key(&self) -> bool {
+        !matches!(self, Self::Managed)
+    }
 }
 
 /// What a put asks for besides the object's attributes; all of it is decided in the commit.
@@ -72,8 +88,30 @@ pub struct ObjectWants {
     pub legal_hold: Option<bool>,
     /// The client named SSE-S3.
     pub managed: bool,
+    /// SSE-KMS.
+    pub kms: Option<KmsWish>,
     /// SSE-C.
     pub customer_key: Option<CustomerKey>,
+}
+
+/// SSE-KMS, as a request asks for it. What it leaves open the bucket decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KmsWish {
+    /// Name of the key.
+    pub key: Option<String>,
+    /// Whether a bucket key is used: echoed.
+    pub bucket_key: Option<bool>,
+    /// Encryption context: echoed.
+    pub context: Option<String>,
+}
+
+/// A named key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsKeyInfo {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: gw_types::Timestamp,
 }
 
 impl ObjectWants {
@@ -84,6 +122,7 @@ impl ObjectWants {
             && self.retention.is_none()
             && self.legal_hold.is_none()
             && !self.managed
+            && self.kms.is_none()
             && self.customer_key.is_none()
     }
 }

@@ -33,7 +33,9 @@ pub use events::{
     Event, EventFate, EventKind, EventQueue, EventSeq, EventTarget, NOTIFY_RULES_MAX, Notifications,
     NotifyRule, WhenFull,
 };
-pub use extras::{BUCKET_TAGS_MAX, Encryption, OBJECT_TAGS_MAX, ObjectWants, Tag, check_tags};
+pub use extras::{
+    BUCKET_TAGS_MAX, Encryption, KmsKeyInfo, KmsWish, OBJECT_TAGS_MAX, ObjectWants, Tag, check_tags,
+};
 pub use iam::{
     AssumeRole, IamBody, IamChange, IamEntity, IamKind, IamListRequest, IamPage, IamSpec, IamSummary,
     IamWhat, Identity, KeyUse, PolicyVersion, TemporaryCredential,
@@ -52,10 +54,11 @@ pub use multipart::{
 };
 pub use object::{
     ByteRange, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, CopyOptions, CopyOutcome,
-    CopySource, DeleteOutcome, DeleteTarget, Document, Etag, FinishOptions, ObjectAttributes, ObjectInfo,
-    ObjectPart, PutOptions, PutOutcome, PutWay, ReadOptions, StorageClass, VersionId,
+    CopySource, DeleteOutcome, DeleteTarget, Document, Etag, Expiry, FinishOptions, ObjectAttributes,
+    ObjectInfo, ObjectPart, PutOptions, PutOutcome, PutWay, ReadOptions, RenameOptions, StorageClass,
+    VersionId,
 };
-pub use rules::BucketRules;
+pub use rules::{BucketEncryption, BucketRules};
 pub use status::{
     BucketStatus, PlacedFragment, PlacedRange, PlacedState, Placement, StoreStatus, Watermarks,
 };

@@ -241,6 +241,9 @@ pub struct PutOptions {
     pub len_hint: Option<u64>,
     /// How the body comes, for events.
     pub way: PutWay,
+    /// Append at this offset, which must be the object's size; attributes and wants but the customer's
+    /// key are the object's own then, unless nothing is there.
+    pub offset: Option<u64>,
 }
 
 /// How a body comes.
@@ -282,6 +285,8 @@ pub struct PutOutcome {
     /// How the object's data key is kept, where that is said; `None` too when an upload is completed
     /// again.
     pub encryption: Option<Encryption>,
+    /// When the bucket's lifecycle lets it go; `None` too when an upload is completed again.
+    pub expiry: Option<Expiry>,
 }
 
 /// One part of an object that was put in parts.
@@ -314,6 +319,17 @@ pub struct ObjectInfo {
     pub checksums: Vec<Checksum>,
     /// In order; empty for a body that came in one pass, and where [`ReadOptions::parts`] was false.
     pub parts: Vec<ObjectPart>,
+    /// When the bucket's lifecycle lets it go; of current objects.
+    pub expiry: Option<Expiry>,
+}
+
+/// When an object goes by a lifecycle rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// From then on.
+    pub at: Timestamp,
+    /// The rule's name.
+    pub rule: String,
 }
 
 impl ObjectInfo {
@@ -399,6 +415,17 @@ pub struct DeleteOutcome {
     pub version_id: Option<VersionId>,
     /// The commit, or the newest one where nothing changed.
     pub lsn: Lsn,
+}
+
+/// How to rename.
+#[derive(Clone, Debug, Default)]
+pub struct RenameOptions {
+    /// On the source, decided in the commit.
+    pub source: ReadConditions,
+    /// On the target, decided in the commit.
+    pub target: WriteConditions,
+    /// When to answer; `None`: as the bucket says.
+    pub level: Option<Level>,
 }
 
 /// What to copy from.

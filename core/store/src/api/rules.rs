@@ -18,8 +18,8 @@ pub struct BucketRules {
     pub policy: Option<u64>,
     /// Object lock, which nobody can take off again.
     pub lock: Option<ObjectLock>,
-    /// New objects are marked as encrypted by the gateway (SSE-S3).
-    pub encrypt: bool,
+    /// How new objects are encrypted that do not say it themselves.
+    pub encrypt: Option<BucketEncryption>,
     /// Others than the owner must say that they pay.
     pub requester_pays: bool,
     /// The commit that set the lifecycle; the rules are a document.
@@ -41,4 +41,18 @@ impl BucketRules {
     pub fn blocked(&self) -> PublicBlock {
         self.public_block.unwrap_or_default()
     }
+}
+
+/// A bucket's default encryption.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BucketEncryption {
+    /// New objects are marked as encrypted by the gateway (SSE-S3).
+    Managed,
+    /// New objects are under a named key besides (SSE-KMS).
+    Kms {
+        /// Its name; `None`: the gateway's own, `aws/s3`.
+        key: Option<String>,
+        /// Echoed.
+        bucket_key: bool,
+    },
 }

@@ -89,7 +89,10 @@ impl File {
         let row = row.filter(|row| row.bucket == bucket.root).ok_or(StoreErrorKind::NoSuchKey)?;
         let file = Self { bucket, row };
         if let Some(published) = &file.body()?.published
-            && matches!(published.attributes.encryption()?, Some(Encryption::Customer { .. }))
+            && matches!(
+                published.attributes.encryption()?,
+                Some(Encryption::Customer { .. } | Encryption::Kms { .. })
+            )
         {
             return Err(StoreErrorKind::CustomerKeyNeeded.into());
         }

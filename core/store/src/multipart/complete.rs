@@ -202,6 +202,7 @@ impl CompletedRow {
             last_modified: self.completed_at,
             checksums: self.checksums.clone(),
             encryption: None,
+            expiry: None,
         }
     }
 }

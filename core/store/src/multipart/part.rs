@@ -80,11 +80,11 @@ impl Core {
             (row, upload)
         };
         check_customer_key(&upload.attributes, customer_key)?;
-        let (body_key, locked) = match customer_key {
+        let named = self.key_of(&upload.attributes)?;
+        let (body_key, locked) = match customer_key.or(named.as_deref()) {
             None => (upload.body_key, None),
-            Some(customer) => {
-                let plain =
-                    upload.body_key.unlocked(&customer.key).ok_or(StoreErrorKind::WrongCustomerKey)?;
+            Some(second) => {
+                let plain = upload.body_key.unlocked(&second.key).ok_or(StoreErrorKind::WrongCustomerKey)?;
                 (plain, Some(Locked(upload.body_key)))
             }
         };
@@ -109,15 +109,19 @@ impl Core {
         }
         let (source, range) = source;
         for _ in 0..LOOKS_MAX {
-            let target = {
+            let (target, named) = {
                 let snapshot = self.snapshot();
                 let act = Act::on(Action::PutObject, place.key);
                 let target = self.bucket(&snapshot, who, act, bucket)?;
                 let upload = upload::load(&snapshot, target.root, place.key, place.upload)?;
                 check_customer_key(&upload.attributes, None)?;
-                target
+                (target, self.key_of(&upload.attributes)?.is_some())
             };
+            let asked = source;
             let source = self.source(who, source, &target).await?;
+            if named || source.is_under_named_key()? {
+                return self.copy_part_bytes(who, bucket, place, (asked, range), None).await;
+            }
             let range = whole_range(range, source.len())?;
             if range.end - range.start > self.config.part_bytes_max {
                 return Err(StoreErrorKind::EntityTooLarge.into());

@@ -45,15 +45,15 @@ impl Core {
         who: &Authenticated,
         bucket: &BucketName,
         key: &ObjectKey,
-        options: UploadOptions,
+        mut options: UploadOptions,
     ) -> StoreResult<UploadInfo> {
         check_attributes(&options.attributes)?;
         let act = Act::on(Action::PutObject, key);
         let before = self.bucket(&self.snapshot(), who, act, bucket)?;
-        let body_key = match &options.wants.customer_key {
+        let body_key = match self.second_key(&before, &mut options.wants).await? {
             None => self.data.new_key(&before.key).await?,
-            Some(customer) => {
-                let (_, Locked(locked)) = self.locked_key(&before, customer).await?;
+            Some(second) => {
+                let (_, Locked(locked)) = self.locked_key(&before, &second).await?;
                 locked
             }
         };

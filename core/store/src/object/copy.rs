@@ -15,8 +15,8 @@ use super::read::{Found, ObjectRead, check_customer_key, check_read};
 use super::write::check_attributes;
 use crate::access::{self, Act};
 use crate::api::{
-    Checksum, ChecksumKind, CopyOptions, CopyOutcome, CopySource, FinishOptions, ObjectAttributes,
-    PutOptions, PutOutcome, PutWay, ReadOptions, VersionId, extras,
+    Checksum, ChecksumKind, CopyOptions, CopyOutcome, CopySource, Encryption, FinishOptions,
+    ObjectAttributes, PutOptions, PutOutcome, PutWay, ReadOptions, VersionId, extras,
 };
 use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreErrorKind, StoreResult};
@@ -37,6 +37,10 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn len(&self) -> u64 {
         self.data.len
+    }
+    /// Whether its data key is under a second key, so that its bytes cannot be shared.
+    pub(crate) fn is_under_named_key(&self) -> StoreResult<bool> {
+        Ok(matches!(self.found.published.attributes.encryption()?, Some(Encryption::Kms { .. })))
     }
     pub(crate) fn version_id(&self) -> Option<VersionId> {
         shown_id(&self.found.bucket, self.found.published.null, self.found.published.version)
@@ -90,7 +94,12 @@ impl Core {
         }
         for _ in 0..LOOKS_MAX {
             let target = self.bucket(&self.snapshot(), who, Act::on(Action::PutObject, key), bucket)?;
+            let named = self.second_key(&target, &mut options.wants.clone()).await?.is_some();
+            let asked = source;
             let source = self.source(who, source, &target).await?;
+            if named || source.is_under_named_key()? {
+                return self.copy_bytes(who, asked, bucket, key, options).await;
+            }
             let mut attributes = attributes(&source.found.published.attributes, options)?;
             check_attributes(&attributes)?;
             let done = self.commit(|work| {
@@ -142,6 +151,7 @@ impl Core {
             level: options.level,
             len_hint: Some(info.size),
             way: PutWay::Copy,
+            offset: None,
         };
         let mut writer = self.put(who, bucket, key, put).await?;
         let mut body = read.body_of(0..info.size)?;

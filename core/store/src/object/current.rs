@@ -83,6 +83,8 @@ impl Work<'_, '_> {
         let mut object = object;
         bucket.lock_new(self.now, &mut object.attributes)?;
         let encryption = object.attributes.encryption()?;
+        let named = (object.key, &object.attributes);
+        let expiry = self.core.expiry(&*self.txn, bucket, named, (self.now, object.data.len))?;
 
         let versioning = bucket.settings.versioning;
         let version = self.new_version();
@@ -125,6 +127,7 @@ impl Work<'_, '_> {
         }
         let mut outcome = self.write_object(bucket, &spot, inode, posix, published);
         outcome.encryption = encryption;
+        outcome.expiry = expiry;
         change.objects += 1;
         change.bytes += outcome.size as i64;
         self.account(bucket, change)?;
@@ -155,6 +158,7 @@ impl Work<'_, '_> {
             last_modified: self.now,
             checksums: published.checksums.clone(),
             encryption: None,
+            expiry: None,
         };
         let row = InodeRow {
             bucket: bucket.root,

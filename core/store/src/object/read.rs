@@ -13,8 +13,8 @@ use gw_types::{Action, Authenticated, BucketName, InodeId, ObjectKey};
 use super::current::shown_id;
 use crate::access::Act;
 use crate::api::{
-    ByteRange, CustomerKey, Encryption, ObjectAttributes, ObjectInfo, ReadConditions, ReadOptions, Verdict,
-    VersionId, Versioning, extras,
+    ByteRange, CustomerKey, Encryption, Expiry, ObjectAttributes, ObjectInfo, ReadConditions, ReadOptions,
+    Verdict, VersionId, Versioning, extras,
 };
 use crate::core::{Core, load_bucket};
 use crate::error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) parts: Vec<crate::api::ObjectPart>,
     /// A mount or a volume has changed it since.
     pub(crate) is_behind: bool,
+    /// By the lifecycle, where it was asked for.
+    pub(crate) expiry: Option<Expiry>,
 }
 
 /// Finds the current object or a version, with the errors that S3 wants.
@@ -102,7 +104,7 @@ fn open_inode(read: &impl Read, bucket: BucketRow, inode: InodeId, with_parts: b
     } else {
         Vec::new()
     };
-    Ok(Found { bucket, inode, published, parts, is_behind })
+    Ok(Found { bucket, inode, published, parts, is_behind, expiry: None })
 }
 
 /// Conditions of a read.
@@ -134,6 +136,7 @@ impl Found {
             attributes: published.attributes.clone(),
             checksums: published.checksums.clone(),
             parts: self.parts.clone(),
+            expiry: self.expiry.clone(),
         })
     }
     /// The map with keys that the bucket's key opens. Asks for the customer's key where the object
@@ -149,7 +152,7 @@ impl Found {
     }
     fn into_parts(self) -> StoreResult<(BucketRow, ObjectInfo, DataMap)> {
         let owner = self.owner()?;
-        let Self { bucket, mut published, parts, .. } = self;
+        let Self { bucket, mut published, parts, expiry, .. } = self;
         if !bucket.rules.acls_count() && !published.attributes.documents.is_empty() {
             published.attributes.set_extra::<()>(extras::ACL, None);
         }
@@ -162,6 +165,7 @@ impl Found {
             attributes: published.attributes,
             checksums: published.checksums,
             parts,
+            expiry,
         };
         Ok((bucket, info, published.data))
     }
@@ -309,6 +313,10 @@ impl Core {
     ) -> StoreResult<ObjectRead> {
         if options.customer_key.is_some() {
             found.published.data = found.open_map(options.customer_key.as_ref())?;
+        } else if let Some(named) = self.key_of(&found.published.attributes)? {
+            let data = found.published.data.unlocked(&named.key);
+            found.published.data =
+                data.ok_or_else(|| StoreError::corrupt("an object's named key does not open it"))?;
         }
         let behind = found.is_behind.then_some(found.inode);
         let (bucket, info, data) = found.into_parts()?;
@@ -335,7 +343,13 @@ impl Core {
             None => Action::GetObject,
             Some(_) => Action::GetObjectVersion,
         });
-        let found = self.look_for(read, who, Act::on(action, key), (bucket, row), options)?;
+        let mut found = self.look_for(read, who, Act::on(action, key), (bucket, row), options)?;
+        if options.version.is_none() {
+            let (published, bucket) = (&found.published, &found.bucket);
+            let size = published.data.len;
+            let put = (published.committed_at, size);
+            found.expiry = self.expiry(read, bucket, (key.as_str(), &published.attributes), put)?;
+        }
         check_read(&options.conditions, &found)?;
         if options.purpose.is_none() {
             check_customer_key(&found.published.attributes, options.customer_key.as_ref())?;

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use gw_data::{BodyKey, BodyWriter, DataMap, LaneClass, StagedBody};
 use gw_types::{Action, Authenticated, BucketName, InodeId, ObjectKey};
 
+use super::append::{AppendTo, Appended, Appending};
 use super::current::{NewObject, check_write};
+use super::find;
 use crate::access::{self, Act};
 use crate::api::{
-    CustomerKey, Document, Etag, FinishOptions, ObjectAttributes, PutOptions, PutOutcome, PutWay,
+    CustomerKey, Document, Etag, EtagMatch, FinishOptions, ObjectAttributes, PutOptions, PutOutcome, PutWay,
 };
 use crate::core::{Core, UsageChange, Work, load_usage};
 use crate::digest::BodyDigest;
@@ -144,6 +146,7 @@ pub struct ObjectWriter {
     options: PutOptions,
     body: BodyWrite,
     locked: Option<Locked>,
+    pub(super) append: Option<AppendTo>,
 }
 
 /// A body's data key as rows keep it when a customer's key stands around it.
@@ -171,7 +174,7 @@ impl ObjectWriter {
     /// Commits, waits for the level, answers. An error of the wait has
     /// [`gw_types::Outcome::Unknown`]: the object is there and visible.
     pub async fn finish(self, options: FinishOptions) -> StoreResult<PutOutcome> {
-        let Self { core, target, options: put, body, locked } = self;
+        let Self { core, target, options: put, body, locked, append } = self;
         let (staged, md5) = body.finish(options.content_md5).await?;
         let done = core.commit(|work| {
             let bucket = work.target(&target)?;
@@ -180,8 +183,18 @@ impl ObjectWriter {
                 Some(locked) => locked.lock(data),
                 None => data,
             };
-            let mut attributes = put.attributes;
-            access::dress(&*work.txn, &bucket, &target.who, &put.wants, &mut attributes)?;
+            let (data, attributes, etag) = match append {
+                None => {
+                    let mut attributes = put.attributes;
+                    access::dress(&*work.txn, &bucket, &target.who, &put.wants, &mut attributes)?;
+                    (data, attributes, Etag::Md5(md5))
+                }
+                Some(to) => {
+                    let Appended { data, attributes, etag } =
+                        work.append(&bucket, (to, &target.key), (data, md5))?;
+                    (data, attributes, etag)
+                }
+            };
             let cause = match put.way {
                 PutWay::Put => Cause::Put,
                 PutWay::Form => Cause::Post,
@@ -191,9 +204,9 @@ impl ObjectWriter {
                 origin: Origin::new(&target.who, &target.bucket, cause),
                 key: target.key.as_str(),
                 conditions: &put.conditions,
-                etag: Etag::Md5(md5),
+                etag,
                 attributes,
-                checksums: options.checksums,
+                checksums: if append.is_some() { Vec::new() } else { options.checksums },
                 parts: Vec::new(),
                 data,
             };
@@ -212,7 +225,7 @@ impl Core {
         who: &Authenticated,
         bucket: &BucketName,
         key: &ObjectKey,
-        options: PutOptions,
+        mut options: PutOptions,
     ) -> StoreResult<ObjectWriter> {
         check_attributes(&options.attributes)?;
         let row = {
@@ -229,17 +242,38 @@ impl Core {
             }
             row
         };
-        let (body_key, locked) = match &options.wants.customer_key {
-            Some(customer) => {
-                let (plain, locked) = self.locked_key(&row, customer).await?;
-                (Some(plain), Some(locked))
+        let (append, body_key, locked) = match self.appending(&row, key, &options)? {
+            Some((to, body_key, locked)) => (Some(to), body_key, locked),
+            None => {
+                if options.offset.is_some() {
+                    // Who found nothing there means to make it, not to replace what comes meanwhile.
+                    options.conditions.if_none_match.get_or_insert(EtagMatch::Any);
+                }
+                match self.second_key(&row, &mut options.wants).await? {
+                    Some(second) => {
+                        let (plain, locked) = self.locked_key(&row, &second).await?;
+                        (None, Some(plain), Some(locked))
+                    }
+                    None => (None, None, None),
+                }
             }
-            None => (None, None),
         };
         let body = BodyWrite::begin(self, &row, (options.len_hint, self.config.put_bytes_max), body_key)?;
         let target =
             BodyTarget { who: who.clone(), bucket: bucket.clone(), root: row.root, key: key.clone() };
-        Ok(ObjectWriter { core: self.clone(), target, options, body, locked })
+        Ok(ObjectWriter { core: self.clone(), target, options, body, locked, append })
+    }
+
+    /// What an append goes to; `None` for a put of a whole object.
+    fn appending(
+        &self,
+        row: &BucketRow,
+        key: &ObjectKey,
+        options: &PutOptions,
+    ) -> StoreResult<Option<Appending>> {
+        let Some(offset) = options.offset else { return Ok(None) };
+        let found = find(&self.snapshot(), row.clone(), key, None, false);
+        self.begin_append(found, offset, options.wants.customer_key.as_ref())
     }
 
     /// A fresh data key: as the bucket's key opens it, and as rows keep it, under the customer's

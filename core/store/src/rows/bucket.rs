@@ -66,8 +66,8 @@ mod tests {
 
     use super::BucketRow;
     use crate::api::{
-        BucketRules, BucketSettings, DefaultRetention, Grant, Grantee, LockMode, LockPeriod, ObjectLock,
-        Ownership, Permission, PublicBlock,
+        BucketEncryption, BucketRules, BucketSettings, DefaultRetention, Grant, Grantee, LockMode,
+        LockPeriod, ObjectLock, Ownership, Permission, PublicBlock,
     };
 
     fn row(rules: BucketRules) -> BucketRow {
@@ -99,7 +99,7 @@ mod tests {
             lock: Some(ObjectLock {
                 default: Some(DefaultRetention { mode: LockMode::Compliance, period: LockPeriod::Years(2) }),
             }),
-            encrypt: true,
+            encrypt: Some(BucketEncryption::Kms { key: Some("k".to_owned()), bucket_key: true }),
             requester_pays: false,
             lifecycle: Some(5),
             cors: true,
@@ -108,7 +108,7 @@ mod tests {
         };
         let row = row(rules);
         let bytes = row.encode();
-        let golden = "028020016f80a8d6b9070101cc00000006636573732d310001020100010000010101010 1ac0201010101020100010501010601";
+        let golden = "028020016f80a8d6b9070101cc00000006636573732d310001020100010000010101010 1ac020101010102010101016b0100010501010601";
         assert_eq!(hex::encode(&bytes), golden.replace(' ', ""));
         assert_eq!(BucketRow::decode(&bytes).unwrap(), row);
         for cut in 0..bytes.len() {

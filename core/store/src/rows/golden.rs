@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 
 use super::{
     AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, EventRow, ExportRow,
-    FileBody, InodeBody, InodeRow, Leaf, LeafKind, Lease, OrphanRow, OutboxRow, PartRow, PartsRow, Place,
-    Posix, Published, SnapshotRow, Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow, WorkingRow,
-    decode, encode,
+    FileBody, InodeBody, InodeRow, KmsKeyRow, Leaf, LeafKind, Lease, OrphanRow, OutboxRow, PartRow, PartsRow,
+    Place, Posix, Published, SnapshotRow, Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow,
+    WorkingRow, decode, encode,
 };
 use crate::api::{
     BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag, EventKind,
@@ -265,4 +265,9 @@ fn events_and_their_queues() {
     };
     check(&event, "010501720162016f036b2f3101ac0201001111111111111111111111111111111101000e00033a3a310158");
     check(&OutboxRow { pending: 1, delivered: 300, dead: 2, dropped: 3 }, "0101ac020203");
+}
+
+#[test]
+fn named_keys() {
+    check(&KmsKeyRow { created: Timestamp(7), sealed: vec![1, 2] }, "010e020102");
 }

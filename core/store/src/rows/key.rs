@@ -29,6 +29,7 @@
 //!   28 volume      | inode(8)
 //!   29 snapshot    | inode(8) | name
 //!   2a export      | name
+//!   30 kms key     | name
 //! ```
 //!
 //! A bucket is named by its root directory's inode, which is never reused. `esc` writes `00` as
@@ -67,6 +68,7 @@ const OUTBOX: u8 = 0x27;
 const VOLUME: u8 = 0x28;
 pub(crate) const SNAPSHOT: u8 = 0x29;
 const EXPORT: u8 = 0x2a;
+const KMS_KEY: u8 = 0x30;
 
 /// Tables whose rows may hold maps.
 pub(crate) const WITH_MAPS: [u8; 4] = [INODE, PART, DOOMED, SNAPSHOT];
@@ -414,6 +416,14 @@ pub(crate) fn outbox(target: &str) -> Vec<u8> {
 
 pub(crate) fn outboxes() -> [u8; 1] {
     [OUTBOX]
+}
+
+pub(crate) fn kms_key(name: &str) -> Vec<u8> {
+    text(KMS_KEY, name)
+}
+
+pub(crate) fn kms_keys() -> [u8; 1] {
+    [KMS_KEY]
 }
 
 /// The number behind the table byte.

@@ -35,3 +35,11 @@ pub(crate) struct AccessKeyRow {
 /// The commit that last changed an account's entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IamRevisionRow(pub(crate) u64);
+
+/// A named key of SSE-KMS: table 0x30, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KmsKeyRow {
+    pub(crate) created: Timestamp,
+    /// Under the root key.
+    pub(crate) sealed: Vec<u8>,
+}

@@ -9,28 +9,33 @@ use gw_store::{
     WriteConditions,
 };
 use gw_types::{Authenticated, BucketName, Level, ObjectKey, Timestamp};
-use http::{Extensions, HeaderMap, HeaderName, header};
+use http::{Extensions, HeaderMap, HeaderName, Uri, header};
 use s3s::dto::Metadata;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::dates::parse_http_date;
 use crate::errors::from_store;
+use crate::percent;
 use crate::verify::AsSent;
 
 /// Our own header: at which level a write is answered (`staged`, `dispersed`, `finalized`).
 pub(crate) const DURABILITY: &str = "x-cess-durability";
 
+/// Where a put appends (S3 Express One Zone).
+const OFFSET: &str = "x-amz-write-offset-bytes";
+
 /// The principal and the signed headers of a request.
 pub(crate) struct Ask<'a> {
     pub(crate) who: &'a Authenticated,
     headers: &'a HeaderMap,
+    uri: &'a Uri,
 }
 
 impl<'a> Ask<'a> {
     /// Both are there on every request that came through the gate.
     pub(crate) fn of(extensions: &'a Extensions) -> S3Result<Self> {
         match (extensions.get::<Authenticated>(), extensions.get::<AsSent>()) {
-            (Some(who), Some(AsSent(said))) => Ok(Self { who, headers: &said.headers }),
+            (Some(who), Some(AsSent(said))) => Ok(Self { who, headers: &said.headers, uri: &said.uri }),
             _ => Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied")),
         }
     }
@@ -80,6 +85,25 @@ impl<'a> Ask<'a> {
             if_none_match: self.tags(&HeaderName::from_static("x-amz-copy-source-if-none-match")),
             if_modified_since: self.date(&HeaderName::from_static("x-amz-copy-source-if-modified-since")),
             if_unmodified_since: self.date(&HeaderName::from_static("x-amz-copy-source-if-unmodified-since")),
+        }
+    }
+
+    /// Whether a query parameter is there.
+    pub(crate) fn has_query(&self, wanted: &str) -> bool {
+        let query = self.uri.query().unwrap_or_default();
+        query
+            .split('&')
+            .any(|pair| percent::decode_query(pair.split('=').next().unwrap_or_default()) == wanted)
+    }
+
+    /// x-amz-rename-source-if-*.
+    pub(crate) fn rename_conditions(&self) -> ReadConditions {
+        ReadConditions {
+            if_match: self.tags(&HeaderName::from_static("x-amz-rename-source-if-match")),
+            if_none_match: self.tags(&HeaderName::from_static("x-amz-rename-source-if-none-match")),
+            if_modified_since: self.date(&HeaderName::from_static("x-amz-rename-source-if-modified-since")),
+            if_unmodified_since: self
+                .date(&HeaderName::from_static("x-amz-rename-source-if-unmodified-since")),
         }
     }
 
@@ -143,7 +167,20 @@ impl<'a> Ask<'a> {
 
     /// What is kept with a new object. Refuses what we could not keep.
     pub(crate) fn attributes(&self, metadata: Option<Metadata>) -> S3Result<ObjectAttributes> {
-        self.refuse_what_we_have_not()?;
+        if self.headers.contains_key(OFFSET) {
+            return Err(not_implemented("Only PutObject appends."));
+        }
+        self.kept(metadata)
+    }
+
+    /// Where a put is to append, if it is.
+    pub(crate) fn offset(&self) -> S3Result<Option<u64>> {
+        let offset = self.text(OFFSET)?;
+        offset.map(|text| text.parse().map_err(|_| argument("The write offset is no number."))).transpose()
+    }
+
+    /// What is kept with a new object.
+    pub(crate) fn kept(&self, metadata: Option<Metadata>) -> S3Result<ObjectAttributes> {
         let own = |name: HeaderName| self.text(name).map(|value| value.map(str::to_owned));
         let headers = ContentHeaders {
             content_type: own(header::CONTENT_TYPE)?.filter(|value| !value.is_empty()),
@@ -175,13 +212,6 @@ impl<'a> Ask<'a> {
                 )
             }),
         }
-    }
-
-    fn refuse_what_we_have_not(&self) -> S3Result<()> {
-        if self.headers.contains_key("x-amz-write-offset-bytes") {
-            return Err(not_implemented("Appending to objects is not supported."));
-        }
-        Ok(())
     }
 }
 
@@ -311,7 +341,7 @@ mod tests {
     #[test]
     fn nothing_is_promised_that_is_not_kept() {
         for (name, value, code) in [
-            ("x-amz-server-side-encryption", "aws:kms", "NotImplemented"),
+            ("x-amz-server-side-encryption", "aws:kms:dsse", "NotImplemented"),
             ("x-amz-server-side-encryption", "rot13", "InvalidEncryptionAlgorithmError"),
             ("x-amz-server-side-encryption-customer-algorithm", "AES256", "InvalidArgument"),
             ("x-amz-object-lock-mode", "COMPLIANCE", "InvalidArgument"),

@@ -14,6 +14,7 @@ mod read;
 mod rules;
 mod shown;
 mod wants;
+mod website;
 mod write;
 
 use std::sync::Arc;
@@ -157,12 +158,13 @@ operations! {
             -> PutBucketNotificationConfigurationOutput by set_notifications;
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput by show_logging;
         put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput by set_logging;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput by show_website;
+        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput by set_website;
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput by remove_website;
         delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput by remove_cors;
     }
 
     never set {
-        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput by GetBucketWebsite:
-            "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration";
         get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput by GetReplicationConfiguration:
             "ReplicationConfigurationNotFoundError", "The replication configuration was not found";
     }

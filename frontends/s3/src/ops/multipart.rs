@@ -16,7 +16,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, parse_range};
 use super::shown::{
-    Encrypted, Shown, etag, kind_word, length, owner, part_count, show_checksums, show_encryption,
+    Encrypted, Shown, etag, expiration, kind_word, length, owner, part_count, show_checksums, show_encryption,
 };
 use super::write::{Writer, declared_length, find, new_version, pump, source_of};
 use crate::dates::to_s3;
@@ -251,7 +251,10 @@ impl Operations {
             key: Some(key.to_string()),
             e_tag: Some(etag(&outcome.etag)),
             version_id: new_version(outcome.version_id),
+            expiration: expiration(outcome.expiry.as_ref()),
             server_side_encryption: encrypted.managed,
+            ssekms_key_id: encrypted.kms_key,
+            bucket_key_enabled: encrypted.bucket_key,
             ..Default::default()
         };
         output.checksum_type =

@@ -21,7 +21,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, version};
-use super::shown::{Encrypted, Shown, etag, length, part_count, show_checksums, show_encryption};
+use super::shown::{Encrypted, Shown, etag, expiration, length, part_count, show_checksums, show_encryption};
 use crate::dates::to_s3;
 use crate::errors::{coded, from_store};
 
@@ -162,6 +162,7 @@ macro_rules! describe {
         $output.storage_class = (info.attributes.storage_class != gw_store::StorageClass::Standard)
             .then(|| dto::StorageClass::from_static(info.attributes.storage_class.as_str()));
         $output.version_id = info.version_id.map(|version| version.to_string());
+        $output.expiration = expiration(info.expiry.as_ref());
         $output.website_redirect_location = content.website_redirect.clone();
         let beside = Beside::of(info)?;
         show_encryption!($output, beside.encrypted);

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 use gw_store::{
-    AclRequest, BUCKET_TAGS_MAX, BucketInfo, DefaultRetention, LockMode, LockPeriod, ObjectLock, Ownership,
-    PublicBlock, check_tags,
+    AclRequest, BUCKET_TAGS_MAX, BucketEncryption, BucketInfo, DefaultRetention, LockMode, LockPeriod,
+    ObjectLock, Ownership, PublicBlock, check_tags,
 };
 use gw_types::{Action, BucketName};
 use http::StatusCode;
@@ -16,7 +16,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, not_implemented};
-use super::wants::{document_acl, document_tags, malformed, shown_acl, shown_tags};
+use super::wants::{document_acl, document_tags, key_name, malformed, shown_acl, shown_tags};
 use crate::errors::{coded, from_store};
 use crate::xml;
 
@@ -258,18 +258,24 @@ impl Operations {
     ) -> Answer<dto::GetBucketEncryptionOutput> {
         begin!(self, request => input, ask, name);
         let info = self.rules_of(&ask, &name, Action::GetEncryptionConfiguration).await?;
-        if !info.rules.encrypt {
-            return Err(absent(
-                "ServerSideEncryptionConfigurationNotFoundError",
-                "The server side encryption configuration was not found",
-            ));
-        }
+        let (word, key, bucket_key) = match info.rules.encrypt {
+            Some(BucketEncryption::Managed) => (dto::ServerSideEncryption::AES256, None, false),
+            Some(BucketEncryption::Kms { key, bucket_key }) => {
+                (dto::ServerSideEncryption::AWS_KMS, key, bucket_key)
+            }
+            None => {
+                return Err(absent(
+                    "ServerSideEncryptionConfigurationNotFoundError",
+                    "The server side encryption configuration was not found",
+                ));
+            }
+        };
         let rule = dto::ServerSideEncryptionRule {
             apply_server_side_encryption_by_default: Some(dto::ServerSideEncryptionByDefault {
-                kms_master_key_id: None,
-                sse_algorithm: dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AES256),
+                kms_master_key_id: key,
+                sse_algorithm: dto::ServerSideEncryption::from_static(word),
             }),
-            bucket_key_enabled: Some(false),
+            bucket_key_enabled: Some(bucket_key),
         };
         Ok(S3Response::new(dto::GetBucketEncryptionOutput {
             server_side_encryption_configuration: Some(dto::ServerSideEncryptionConfiguration {
@@ -286,16 +292,25 @@ impl Operations {
         let rules = input.server_side_encryption_configuration.rules;
         let [rule] = rules.as_slice() else { return Err(malformed()) };
         let by_default = rule.apply_server_side_encryption_by_default.as_ref().ok_or_else(malformed)?;
-        match by_default.sse_algorithm.as_str() {
-            dto::ServerSideEncryption::AES256 => {}
-            "aws:kms" | "aws:kms:dsse" => {
+        let key = by_default.kms_master_key_id.as_deref().filter(|key| !key.is_empty()).map(key_name);
+        let encryption = match by_default.sse_algorithm.as_str() {
+            dto::ServerSideEncryption::AES256 if key.is_some() => {
+                return Err(argument(
+                    "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms",
+                ));
+            }
+            dto::ServerSideEncryption::AES256 => BucketEncryption::Managed,
+            dto::ServerSideEncryption::AWS_KMS => {
+                BucketEncryption::Kms { key, bucket_key: rule.bucket_key_enabled == Some(true) }
+            }
+            "aws:kms:dsse" => {
                 return Err(not_implemented(
-                    "Server-side encryption with KMS keys is not supported; AES256 is.",
+                    "Dual-layer encryption is not supported; aws:kms and AES256 are.",
                 ));
             }
             _ => return Err(malformed()),
-        }
-        self.store.bucket_encrypt_set(ask.who, &name, true).await.map_err(from_store)?;
+        };
+        self.store.bucket_encrypt_set(ask.who, &name, Some(encryption)).await.map_err(from_store)?;
         Ok(S3Response::new(dto::PutBucketEncryptionOutput::default()))
     }
 
@@ -304,7 +319,7 @@ impl Operations {
         request: S3Request<dto::DeleteBucketEncryptionInput>,
     ) -> Answer<dto::DeleteBucketEncryptionOutput> {
         begin!(self, request => input, ask, name);
-        self.store.bucket_encrypt_set(ask.who, &name, false).await.map_err(from_store)?;
+        self.store.bucket_encrypt_set(ask.who, &name, None).await.map_err(from_store)?;
         Ok(S3Response::new(dto::DeleteBucketEncryptionOutput::default()))
     }
 

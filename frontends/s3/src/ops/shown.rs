@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gw_store::{Checksum, ChecksumAlgorithm, ChecksumKind, Encryption, Etag};
+use gw_store::{Checksum, ChecksumAlgorithm, ChecksumKind, Encryption, Etag, Expiry};
 use s3s::dto;
 
+use crate::dates::system_time;
 use crate::digest;
+use crate::percent;
 
 /// An entity tag.
 pub(crate) fn etag(etag: &Etag) -> dto::ETag {
@@ -20,6 +22,13 @@ pub(crate) fn owner(name: &str) -> dto::Owner {
 /// A length in s3s's signed type. The store's objects are at most 5 TiB.
 pub(crate) fn length(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// `x-amz-expiration`
+pub(crate) fn expiration(expiry: Option<&Expiry>) -> Option<String> {
+    let expiry = expiry?;
+    let at = httpdate::fmt_http_date(system_time(expiry.at));
+    Some(format!("expiry-date=\"{at}\", rule-id=\"{}\"", percent::encode(&expiry.rule)))
 }
 
 /// AWS's word for how a checksum was taken.
@@ -90,6 +99,8 @@ pub(crate) use show_checksums;
 #[derive(Debug, Default)]
 pub(crate) struct Encrypted {
     pub(crate) managed: Option<dto::ServerSideEncryption>,
+    pub(crate) kms_key: Option<String>,
+    pub(crate) bucket_key: Option<bool>,
     pub(crate) customer_algorithm: Option<String>,
     pub(crate) customer_md5: Option<String>,
 }
@@ -102,10 +113,16 @@ impl Encrypted {
                 managed: Some(dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AES256)),
                 ..Self::default()
             },
+            Some(Encryption::Kms { key, bucket_key, .. }) => Self {
+                managed: Some(dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AWS_KMS)),
+                kms_key: Some(key.clone()),
+                bucket_key: Some(*bucket_key),
+                ..Self::default()
+            },
             Some(Encryption::Customer { key_md5 }) => Self {
-                managed: None,
                 customer_algorithm: Some("AES256".to_owned()),
                 customer_md5: Some(STANDARD.encode(key_md5)),
+                ..Self::default()
             },
         }
     }
@@ -116,6 +133,8 @@ macro_rules! show_encryption {
     ($output:expr, $encrypted:expr) => {{
         let encrypted: $crate::ops::shown::Encrypted = $encrypted;
         $output.server_side_encryption = encrypted.managed;
+        $output.ssekms_key_id = encrypted.kms_key;
+        $output.bucket_key_enabled = encrypted.bucket_key;
         $output.sse_customer_algorithm = encrypted.customer_algorithm;
         $output.sse_customer_key_md5 = encrypted.customer_md5;
     }};

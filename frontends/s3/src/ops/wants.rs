@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gw_store::{
-    AclRequest, CannedAcl, CustomerKey, Grant, Grantee, LockMode, ObjectWants, Permission, Retention,
+    AclRequest, CannedAcl, CustomerKey, Grant, Grantee, KmsWish, LockMode, ObjectWants, Permission, Retention,
 };
 use gw_types::Timestamp;
 use http::StatusCode;
@@ -22,6 +22,23 @@ const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
 
+/// What `x-amz-server-side-encryption` asks for.
+enum Asked {
+    Managed,
+    Kms(KmsWish),
+}
+
+/// The name in a key id: ids are names here, and may come as `alias/NAME` or as an ARN that ends in
+/// `key/NAME` or `alias/NAME`.
+pub(super) fn key_name(id: &str) -> String {
+    let resource = match id.strip_prefix("arn:") {
+        Some(arn) => arn.splitn(5, ':').nth(4).unwrap_or(id),
+        None => id,
+    };
+    let name = resource.strip_prefix("key/").or(resource.strip_prefix("alias/")).unwrap_or(resource);
+    name.to_owned()
+}
+
 pub(super) fn malformed() -> S3Error {
     S3Error::with_message(
         S3ErrorCode::MalformedXML,
@@ -36,6 +53,11 @@ impl Ask<'_> {
         if let Some(tags) = &mut tags {
             tags.sort();
         }
+        let (managed, kms) = match self.encryption()? {
+            None => (false, None),
+            Some(Asked::Managed) => (true, None),
+            Some(Asked::Kms(wish)) => (false, Some(wish)),
+        };
         Ok(ObjectWants {
             acl: self.acl()?,
             tags,
@@ -46,7 +68,8 @@ impl Ask<'_> {
                 Some("OFF") => Some(false),
                 Some(_) => return Err(argument("Legal Hold must be either of 'ON' or 'OFF'")),
             },
-            managed: self.managed()?,
+            managed,
+            kms,
             customer_key: self.customer_key("")?,
         })
     }
@@ -97,8 +120,8 @@ impl Ask<'_> {
         }
     }
 
-    /// Whether SSE-S3 is asked for by name. SSE-KMS is not here, and a mixture is nothing.
-    fn managed(&self) -> S3Result<bool> {
+    /// SSE-S3 or SSE-KMS, where one is asked for by name; a mixture is nothing.
+    fn encryption(&self) -> S3Result<Option<Asked>> {
         let customer = self.headers().contains_key("x-amz-server-side-encryption-customer-algorithm");
         if self.headers().contains_key("x-amz-server-side-encryption-aws-kms-key-id") && !customer {
             let asked = self.text("x-amz-server-side-encryption")?;
@@ -109,19 +132,35 @@ impl Ask<'_> {
             }
         }
         match self.text("x-amz-server-side-encryption")? {
-            None => Ok(false),
+            None => Ok(None),
             Some(_) if customer => Err(argument(
                 "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
             )),
-            Some("AES256") => Ok(true),
-            Some("aws:kms" | "aws:kms:dsse") => {
-                Err(not_implemented("Server-side encryption with KMS keys is not supported; AES256 is."))
+            Some("AES256") => Ok(Some(Asked::Managed)),
+            Some("aws:kms") => Ok(Some(Asked::Kms(self.kms()?))),
+            Some("aws:kms:dsse") => {
+                Err(not_implemented("Dual-layer encryption is not supported; aws:kms and AES256 are."))
             }
             Some(_) => Err(S3Error::with_message(
                 S3ErrorCode::InvalidEncryptionAlgorithmError,
                 "The encryption request that you specified is not valid. The valid value is AES256.",
             )),
         }
+    }
+
+    fn kms(&self) -> S3Result<KmsWish> {
+        let bucket_key = match self.text("x-amz-server-side-encryption-bucket-key-enabled")? {
+            None => None,
+            Some(word) if word.eq_ignore_ascii_case("true") => Some(true),
+            Some(word) if word.eq_ignore_ascii_case("false") => Some(false),
+            Some(_) => return Err(argument("The bucket key flag is true or false.")),
+        };
+        let context = self.text("x-amz-server-side-encryption-context")?;
+        if context.is_some_and(|context| STANDARD.decode(context).is_err()) {
+            return Err(argument("The encryption context is no base64."));
+        }
+        let key = self.text("x-amz-server-side-encryption-aws-kms-key-id")?.filter(|key| !key.is_empty());
+        Ok(KmsWish { key: key.map(key_name), bucket_key, context: context.map(str::to_owned) })
     }
 
     /// SSE-C; `prefix` is empty, or `copy-source-` for the source of a copy.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use gw_store::{
     Checksum, ChecksumAlgorithm, CopyOptions, CopySource, DeleteTarget, Etag, EtagMatch, FinishOptions,
-    ObjectWriter, PartWriter, PutOptions, PutWay, StoreResult, VersionId, WriteConditions,
+    ObjectWriter, PartWriter, PutOptions, PutWay, RenameOptions, StoreResult, VersionId, WriteConditions,
 };
 use gw_types::{Action, BucketName, ObjectKey};
 use http::{Extensions, HeaderMap, header};
@@ -20,12 +20,13 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::Operations;
 use super::ask::{Ask, argument, bucket, key, not_implemented, version};
-use super::shown::{Encrypted, Shown, etag, part_count, show_checksums, show_encryption};
+use super::shown::{Encrypted, Shown, etag, expiration, length, part_count, show_checksums, show_encryption};
 use crate::dates::{from_s3, to_s3};
 use crate::digest::{Promise, Verified};
 use crate::errors::{from_body, from_store, incomplete};
 use crate::form::FileLength;
 use crate::guard::DECODED_LENGTH;
+use crate::percent;
 use crate::trail::Note;
 use crate::verify::Trailers;
 
@@ -113,6 +114,10 @@ impl Operations {
         let ask = Ask::of(&extensions)?;
         let bucket = bucket(&input.bucket)?;
         let key = key(input.key)?;
+        if ask.has_query("renameObject") {
+            self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
+            return self.rename(&ask, &bucket, &key).await;
+        }
         let promise = Promise::of_body(ask.headers(), ChecksumAlgorithm::Crc64Nvme)?;
         let declared = declared_length(ask.headers(), &extensions)?;
         let wants = match self.wants(&ask) {
@@ -125,11 +130,12 @@ impl Operations {
             }
         };
         let options = PutOptions {
-            attributes: ask.attributes(input.metadata)?,
+            attributes: ask.kept(input.metadata)?,
             wants,
             conditions: ask.write_conditions()?,
             level: ask.level()?,
             len_hint: declared,
+            offset: ask.offset()?,
             way: match extensions.get::<Arc<Note>>() {
                 Some(note) if note.operation_is("PostObject") => PutWay::Form,
                 _ => PutWay::Put,
@@ -137,6 +143,7 @@ impl Operations {
         };
         self.expect_owner(&ask, &bucket, input.expected_bucket_owner.as_deref()).await?;
         let writer = self.store.put(ask.who, &bucket, &key, options).await.map_err(from_store)?;
+        let appends = writer.is_append();
         let mut writer = Writer::Object(Box::new(writer));
         let verified = pump(input.body, promise, declared, &extensions, &mut writer).await?;
         let Writer::Object(writer) = writer else { return Err(S3ErrorCode::InternalError.into()) };
@@ -145,11 +152,34 @@ impl Operations {
         let mut output = dto::PutObjectOutput {
             e_tag: Some(etag(&outcome.etag)),
             version_id: new_version(outcome.version_id),
+            expiration: expiration(outcome.expiry.as_ref()),
+            size: appends.then(|| length(outcome.size)),
             ..Default::default()
         };
         output.checksum_type = show_checksums!(output, Shown::of(&outcome.checksums, None));
         show_encryption!(output, Encrypted::of(outcome.encryption.as_ref()));
         Ok(S3Response::new(output))
+    }
+
+    /// RenameObject (S3 Express One Zone), which s3s 0.14.1 takes for a put. The source is a key of the
+    /// same bucket, percent-encoded, with or without `/BUCKET/` in front.
+    async fn rename(
+        &self,
+        ask: &Ask<'_>,
+        bucket: &BucketName,
+        to: &ObjectKey,
+    ) -> S3Result<S3Response<dto::PutObjectOutput>> {
+        let missing = || argument("x-amz-rename-source names the key to rename.");
+        let source = percent::decode_path(ask.text("x-amz-rename-source")?.ok_or_else(missing)?);
+        let own = format!("/{bucket}/");
+        let from = ObjectKey::new(source.strip_prefix(&own).unwrap_or(&source)).map_err(|_| missing())?;
+        let options = RenameOptions {
+            source: ask.rename_conditions(),
+            target: ask.write_conditions()?,
+            level: ask.level()?,
+        };
+        self.store.rename(ask.who, bucket, (&from, to), options).await.map_err(from_store)?;
+        Ok(S3Response::new(dto::PutObjectOutput::default()))
     }
 
     pub(super) async fn duplicate_object(
@@ -207,6 +237,7 @@ impl Operations {
             copy_object_result: Some(result),
             copy_source_version_id: outcome.source_version_id.map(|version| version.to_string()),
             version_id: new_version(outcome.put.version_id),
+            expiration: expiration(outcome.put.expiry.as_ref()),
             ..Default::default()
         };
         show_encryption!(output, Encrypted::of(outcome.put.encryption.as_ref()));

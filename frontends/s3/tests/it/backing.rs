@@ -84,6 +84,10 @@ pub async fn store(users: &[(&str, &str, &str)]) -> Arc<Store> {
     let config = StoreConfig { event_targets: vec![EventTarget::new("hook")], ..StoreConfig::default() };
     let store = Store::open(ports, config).await.expect("an empty store opens");
     let admin = Authenticated::user("root", Frontend::Admin);
+    // The names that ceph/s3-tests asks for.
+    for name in ["testkey-1", "testkey-2"] {
+        store.kms_key_add(&admin, name).await.expect("a new key");
+    }
     for (name, access_key, secret) in users {
         let spec = UserSpec {
             name: (*name).to_owned(),

@@ -19,4 +19,5 @@ mod objects;
 mod rules;
 mod server;
 mod tls;
+mod websites;
 mod wire;

@@ -206,7 +206,7 @@ async fn a_customers_key_is_needed_again() {
     assert_eq!(plain.header("x-amz-server-side-encryption"), Some("AES256"));
     let kms = gateway
         .wire("PUT", "/bucket/p")
-        .header("x-amz-server-side-encryption", "aws:kms")
+        .header("x-amz-server-side-encryption", "aws:kms:dsse")
         .body(b"x")
         .send()
         .await;
@@ -281,4 +281,77 @@ async fn notifications_are_kept_and_what_happens_is_queued() {
     assert_eq!(put(&gateway, "?notification", "<NotificationConfiguration/>").await.status, 200);
     let none = gateway.wire("GET", "/bucket?notification").send().await;
     assert!(!none.text().contains("QueueConfiguration"), "{}", none.text());
+}
+
+#[tokio::test]
+async fn objects_under_named_keys_say_so() {
+    let gateway = Gateway::start().await;
+    let with = |key: &str, name: &str| {
+        gateway
+            .wire("PUT", &format!("/bucket/{key}"))
+            .header("x-amz-server-side-encryption", "aws:kms")
+            .header("x-amz-server-side-encryption-aws-kms-key-id", name)
+            .body(b"secret")
+    };
+    let unknown = with("k", "nobodys-key").send().await;
+    assert_eq!((unknown.status, unknown.code()), (400, "KMS.NotFoundException"));
+    let put = with("k", "arn:aws:kms:cess-1:1:key/testkey-1").send().await;
+    let named = |reply: &Reply| {
+        let header = |name: &str| reply.header(name).unwrap_or_default().to_owned();
+        let prefix = "x-amz-server-side-encryption";
+        (header(prefix), header(&format!("{prefix}-aws-kms-key-id")))
+    };
+    let wanted = ("aws:kms".to_owned(), "testkey-1".to_owned());
+    assert_eq!((put.status, named(&put)), (200, wanted.clone()));
+    let got = gateway.get("k").await;
+    assert_eq!((got.text(), named(&got)), ("secret", wanted));
+    let default = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>\
+                   <SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>testkey-2</KMSMasterKeyID>\
+                   </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>true</BucketKeyEnabled></Rule>\
+                   </ServerSideEncryptionConfiguration>";
+    assert_eq!(put_document(&gateway, "?encryption", default).await, 200);
+    let shown = gateway.wire("GET", "/bucket?encryption").send().await;
+    assert_eq!(
+        (shown.element("KMSMasterKeyID"), shown.element("BucketKeyEnabled")),
+        (Some("testkey-2"), Some("true"))
+    );
+    let put = gateway.put("d", b"x").await;
+    assert_eq!(named(&put), ("aws:kms".to_owned(), "testkey-2".to_owned()));
+    assert_eq!(put.header("x-amz-server-side-encryption-bucket-key-enabled"), Some("true"));
+}
+
+async fn put_document(gateway: &Gateway, target: &str, document: &str) -> u16 {
+    put(gateway, target, document).await.status
+}
+
+#[tokio::test]
+async fn objects_are_renamed_and_appended_to() {
+    let gateway = Gateway::start().await;
+    let append = |offset: &str, body: &[u8]| {
+        gateway.wire("PUT", "/bucket/log").header("x-amz-write-offset-bytes", offset).body(body)
+    };
+    assert_eq!(append("0", b"one,").send().await.status, 200);
+    let wrong = append("9", b"two").send().await;
+    assert_eq!((wrong.status, wrong.code()), (400, "InvalidWriteOffset"));
+    let right = append("4", b"two").send().await;
+    assert_eq!((right.status, right.header("x-amz-object-size")), (200, Some("7")));
+    assert_eq!(gateway.get("log").await.text(), "one,two");
+    let rename = |source: &str| {
+        gateway.wire("PUT", "/bucket/a/new?renameObject").header("x-amz-rename-source", source)
+    };
+    assert_eq!(rename("none").send().await.code(), "NoSuchKey");
+    let kept = rename("log").header("x-amz-rename-source-if-match", "\"0123456789abcdef0123456789abcdef\"");
+    assert_eq!(kept.send().await.status, 412);
+    assert_eq!(rename("log").send().await.status, 200);
+    assert_eq!(gateway.get("a/new").await.text(), "one,two");
+    gateway.assert_absent("log").await;
+    gateway.put("log", b"x").await;
+    assert_eq!(rename("/bucket/log").header("if-none-match", "*").send().await.status, 412);
+    let days = "<LifecycleConfiguration><Rule><ID>a b</ID><Status>Enabled</Status><Filter><Prefix>a/</Prefix></Filter>\
+                <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+    assert_eq!(put_document(&gateway, "?lifecycle", days).await, 200);
+    let expires = gateway.get("a/new").await.header("x-amz-expiration").unwrap_or_default().to_owned();
+    assert!(expires.starts_with("expiry-date=\"") && expires.ends_with("rule-id=\"a%20b\""), "{expires}");
+    assert!(gateway.put("a/k", b"").await.header("x-amz-expiration").is_some());
+    assert!(gateway.get("log").await.header("x-amz-expiration").is_none());
 }
