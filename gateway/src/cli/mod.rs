@@ -63,7 +63,7 @@ pub struct Reach {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run the whole stack in one process: a development chain, miners and the gateway
-    Dev(DevArgs),
+    Dev(Box<DevArgs>),
     /// Serve against a chain endpoint and real miners
     Serve(ServeArgs),
     /// Show what the gateway holds, how safe it is, and what it is doing

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::place::{Place, SIZE};
 use super::{Step, example};
+use crate::demo::wait;
 use crate::run::Result;
 
 pub const STEPS: &[Step] = &[
@@ -156,7 +157,7 @@ fn kills(place: &Place, rounds: u32, seed: u32) -> Result<()> {
             .spawn()
             .map_err(|error| format!("nbdsh: {error}"))?;
         // Between the first and the third second of writing.
-        std::thread::sleep(Duration::from_millis(1000 + u64::from(seed) * 2));
+        wait(Duration::from_millis(1000 + u64::from(seed) * 2));
         place.kill();
         writer.wait().map_err(|error| format!("nbdsh: {error}"))?;
         serve(place, &["disk"])?;

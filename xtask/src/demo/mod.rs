@@ -27,5 +27,5 @@ pub use kill_loop::kill_loop;
 pub use options::{Options, Work};
 pub use power_cut::power_cut;
 pub use stack::{Ready, Stack};
-pub use story::{Story, wait_for};
+pub use story::{Story, wait, wait_for};
 pub use whole_path::demo;
