@@ -11,13 +11,14 @@ use serde::de::DeserializeOwned;
 
 use super::{
     AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, EventRow, ExportRow,
-    FileBody, InodeBody, InodeRow, KmsKeyRow, Leaf, LeafKind, Lease, OrphanRow, OutboxRow, PartRow, PartsRow,
-    Place, Posix, Published, SnapshotRow, Summary, SweepRow, UploadRow, UserRow, VersionRow, VolumeRow,
-    WorkingRow, decode, encode,
+    FileBody, IamRevisionRow, InodeBody, InodeRow, KmsKeyRow, Leaf, LeafKind, Lease, OrphanRow, OutboxRow,
+    PartRow, PartsRow, Place, Posix, Published, SnapshotRow, Summary, SweepRow, UploadRow, UserRow,
+    VersionRow, VolumeRow, WorkingRow, decode, encode,
 };
 use crate::api::{
     BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag, EventKind,
-    KeyLimits, ObjectAttributes, ObjectPart, PartNumber, Quota, StorageClass, Usage, Versioning,
+    IamBody, IamEntity, KeyLimits, KeyUse, ObjectAttributes, ObjectPart, PartNumber, PolicyVersion, Quota,
+    StorageClass, Usage, Versioning,
 };
 use crate::error::StoreErrorKind;
 
@@ -100,6 +101,31 @@ fn users_and_buckets() {
         },
         "01017501017680a8d6b90701020102",
     );
+    check(&IamRevisionRow(300), "01ac02");
+    let used = KeyUse { at: created, service: "s3".to_owned(), region: "r".to_owned() };
+    check(&used, "0180a8d6b9070273330172");
+    let entity = |body| IamEntity {
+        name: "n".to_owned(),
+        path: "/".to_owned(),
+        id: "I".to_owned(),
+        created,
+        description: String::new(),
+        inline: vec![("p".to_owned(), "{}".to_owned())],
+        attached: vec!["a".to_owned()],
+        tags: vec![("k".to_owned(), "v".to_owned())],
+        body,
+    };
+    let head = "01016e012f014980a8d6b907000101 70027b7d01016101016b0176".replace(' ', "");
+    let (access_keys, groups) = (vec!["K".to_owned()], vec!["g".to_owned()]);
+    let user = IamBody::User { access_keys, groups, sessions_after: Timestamp(1) };
+    check(&entity(user), &format!("{head}0001014b01016702"));
+    check(&entity(IamBody::Group), &format!("{head}01"));
+    let (trust, session_seconds_max) = ("{}".to_owned(), 3600);
+    let role = IamBody::Role { trust, session_seconds_max, sessions_after: Timestamp(0) };
+    check(&entity(role), &format!("{head}02027b7d901c00"));
+    let version = PolicyVersion { number: 1, document: "{}".to_owned(), created: Timestamp(1) };
+    let policy = IamBody::Policy { versions: vec![version], default: 1, updated: Timestamp(2) };
+    check(&entity(policy), &format!("{head}030101027b7d020104"));
     let settings = BucketSettings {
         versioning: Versioning::Suspended,
         quota: Quota { bytes_max: Some(500), objects_max: None },

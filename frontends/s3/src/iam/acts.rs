@@ -11,7 +11,7 @@ use super::{Answered, Ask, Fault, policies, shown};
 const PAGE: usize = 100;
 const PAGE_MAX: u32 = 1000;
 
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "AddUserToGroup",
     "CreateAccessKey",
     "CreateGroup",
@@ -29,6 +29,7 @@ const KNOWN: [&str; 27] = [
     "ListAccessKeys",
     "ListGroups",
     "ListGroupsForUser",
+    "ListOpenIDConnectProviders",
     "ListRoles",
     "ListUsers",
     "RemoveUserFromGroup",
@@ -85,6 +86,8 @@ pub(super) async fn act(ask: &Ask<'_>, action: &str) -> Answered {
         }
         "GetAccessKeyLastUsed" => last_used(ask).await,
         "GetAccountSummary" => summary(ask).await,
+        // There are none, and tools that clean up ask.
+        "ListOpenIDConnectProviders" => Ok(Node::one("OpenIDConnectProviderList", Node::List(Vec::new()))),
         // Ours: AWS's console does it by a policy that denies older sessions.
         "RevokeSessions" => {
             let kind = if ask.params.text("RoleName").is_some() { IamKind::Role } else { IamKind::User };
