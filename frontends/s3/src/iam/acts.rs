@@ -257,7 +257,8 @@ async fn describe(ask: &Ask<'_>, action: &str) -> Answered {
     };
     let role = ask.store.iam_change(ask.who, (IamKind::Role, ask.name(IamKind::Role)?), &described).await?;
     let shown = (action == "UpdateRoleDescription").then(|| shown::entity(ask.account(), &role));
-    Ok(shown.map_or_else(Node::none, |role| Node::one("Role", role)))
+    // AWS: UpdateRole answers with a result that is empty.
+    Ok(shown.map_or_else(|| Node::List(Vec::new()), |role| Node::one("Role", role)))
 }
 
 async fn delete(ask: &Ask<'_>, kind: IamKind) -> Answered {
