@@ -16,7 +16,6 @@ mod digest;
 mod durability;
 mod error;
 mod events;
-#[allow(dead_code, unused_imports, reason = "mounts are being built on it")]
 mod file;
 mod history;
 mod iam;

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`Core::file_write`], [`Core::file_punch`], [`Core::file_resize`], [`Core::file_allocate`] | change the working map |
 //! | [`Core::file_share`] | puts bytes of one file into another by reference |
-//! | [`Core::file_read`], [`Core::file_seek`], [`Core::file_runs`], [`Core::file_changes`] | read it, or what S3 sees where nothing was changed |
+//! | [`Core::file_read`], [`Core::file_seek`] | read it, or what S3 sees where nothing was changed |
 //! | [`Core::file_publish`] | makes the working map what S3 sees |
 //!
 //! Every change is one commit and visible when the verb returns; it is durable when the LSN that it
@@ -36,9 +36,8 @@ use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::rows::{self, BucketRow, FileBody, InodeBody, InodeRow, VolumeRow, WorkingRow, key};
 
-pub(crate) use publish::Publishing;
 pub(crate) use read::FilePiece;
-pub(crate) use write::{FILE_BYTES_MAX, WRITE_BYTES_MAX};
+pub(crate) use write::FILE_BYTES_MAX;
 
 /// A file.
 #[derive(Clone, Debug, PartialEq, Eq)]

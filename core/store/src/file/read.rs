@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gw_data::{BodyPiece, DataMap, MapRun};
+use gw_data::{BodyPiece, DataMap};
 use gw_types::ports::WrappedBucketKey;
 
 use super::FileAt;
@@ -80,26 +80,5 @@ impl Core {
         }
         let first = map.runs(&snapshot, offset..map.len, 1)?;
         Ok(Some(offset + first.first().filter(|run| run.is_data).map_or(0, |run| run.len)))
-    }
-
-    /// Holes and data of a range, in order, at most so many.
-    pub(crate) fn file_runs(
-        &self,
-        at: &FileAt,
-        range: Range<u64>,
-        runs_max: usize,
-    ) -> StoreResult<Vec<MapRun>> {
-        Ok(self.file(at)?.map()?.runs(&self.snapshot(), range, runs_max)?)
-    }
-
-    /// Where the file has other bytes than a map it had before.
-    pub(crate) fn file_changes(
-        &self,
-        at: &FileAt,
-        old: &DataMap,
-        range: Range<u64>,
-        runs_max: usize,
-    ) -> StoreResult<Vec<MapRun>> {
-        Ok(self.file(at)?.map()?.changes(&self.snapshot(), old, range, runs_max)?)
     }
 }
