@@ -11,6 +11,7 @@ mod disk;
 mod fault;
 mod fault_keys;
 mod miners;
+mod no_miners;
 mod rng;
 
 pub use catalog::ForgettingCatalog;
@@ -19,4 +20,5 @@ pub use clock::SimClock;
 pub use disk::{Fault, FaultDisk, FaultOp, ForgettingDisk, MemDisk};
 pub use fault_keys::{FaultKeys, FaultStriper, PortFault, PortOp};
 pub use miners::{MinerCounts, MinerFault, ModelMiners};
+pub use no_miners::NoMiners;
 pub use rng::Rng;

@@ -10,17 +10,15 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to a terminal")]
 
+use gw_clock::SystemClock;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use gw_fuse::{Ended, Mount, MountMetrics, MountOptions, Op};
 use gw_memory_files::{MemoryFiles, MemoryLimits};
-use gw_types::Timestamp;
-use gw_types::ports::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 
 const HELP: &str = "\
@@ -40,24 +38,6 @@ fuse_memory [OPTIONS] DIR
 ";
 
 type Anything<T> = Result<T, Box<dyn Error>>;
-
-/// The system's time.
-#[derive(Debug)]
-struct SystemClock(Instant);
-
-#[async_trait]
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -122,7 +102,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Anything<Option<Asked>> {
 }
 
 async fn run(asked: Asked) -> Anything<()> {
-    let clock = Arc::new(SystemClock(Instant::now()));
+    let clock = Arc::new(SystemClock::new());
     let files = Arc::new(MemoryFiles::new(clock, 0, 0, asked.limits));
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mounted = Mount::start(files, &asked.at, asked.options).await?;

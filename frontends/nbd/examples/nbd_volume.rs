@@ -11,14 +11,13 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to its terminal")]
 
+use gw_sim::NoMiners;
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use gw_clock::SystemClock;
 use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::{Engine, open_engine};
@@ -29,11 +28,8 @@ use gw_store::{
     BucketOptions, ExportSpec, SnapshotName, Store, StoreConfig, StoreError, StoreErrorKind, StorePorts,
 };
 use gw_tee::{LocalStriper, RootKey, RootKeys};
-use gw_types::ports::{Clock, Disk, MinerAddr, MinerLatency, MinerStatus, Miners};
-use gw_types::{
-    AccountId, Authenticated, BucketName, Fid, Frontend, Hash32, Lsn, ObjectKey, PortError, PortErrorKind,
-    PortResult,
-};
+use gw_types::ports::{Clock, Disk};
+use gw_types::{Authenticated, BucketName, Frontend, Lsn, ObjectKey};
 use tokio::signal::unix::{SignalKind, signal};
 
 type Anything<T> = Result<T, Box<dyn Error>>;
@@ -165,35 +161,11 @@ async fn open(options: &Options) -> Anything<Store> {
         db: db.clone(),
         files,
         keys: keys.clone(),
-        miners: Arc::new(Nobody),
+        miners: Arc::new(NoMiners),
         striper: Arc::new(LocalStriper::new(NonZeroUsize::MIN)),
         clock: clock.clone(),
     };
     let data = Data::open(ports, DataConfig::default()).await?;
     let ports = StorePorts { db, data, keys, clock, durability: None };
     Ok(Store::open(ports, StoreConfig::default()).await?)
-}
-
-/// No miner at all.
-#[derive(Debug)]
-struct Nobody;
-
-fn nobody<T>() -> PortResult<T> {
-    Err(PortError::definite(PortErrorKind::Unavailable, "there are no miners here"))
-}
-
-#[async_trait]
-impl Miners for Nobody {
-    async fn put(&self, _: &MinerAddr, _: Fid, _: Hash32, _: Bytes) -> PortResult<()> {
-        nobody()
-    }
-    async fn get(&self, _: &MinerAddr, _: Fid, _: Hash32, _: std::ops::Range<u32>) -> PortResult<Bytes> {
-        nobody()
-    }
-    async fn probe(&self, _: &MinerAddr) -> PortResult<MinerStatus> {
-        nobody()
-    }
-    fn latency(&self, _: &AccountId) -> Option<MinerLatency> {
-        None
-    }
 }

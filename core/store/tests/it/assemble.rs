@@ -11,12 +11,12 @@ use gw_data::rows::{self, SegmentState, StripeRow};
 use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::MemoryCatalog;
 use gw_db::{Db, DbConfig, DbPorts};
-use gw_sim::{ForgettingCatalog, ForgettingDisk, MemDisk, SimClock};
+use gw_sim::{ForgettingCatalog, ForgettingDisk, MemDisk, NoMiners, SimClock};
 use gw_store::{Durability, Store, StoreConfig, StorePorts, StoredMaps};
-use gw_types::ports::{Catalog, Disk, MinerAddr, MinerLatency, MinerStatus, Miners, StripeHashes, Striper};
+use gw_types::ports::{Catalog, Disk, StripeHashes, Striper};
 use gw_types::{
-    AccountId, FRAGMENT_BYTES, Fid, FragmentIndex, Hash32, Level, Lsn, PortError, PortErrorKind, PortResult,
-    SegmentSeq, StreamId,
+    FRAGMENT_BYTES, FragmentIndex, Hash32, Level, Lsn, PortError, PortErrorKind, PortResult, SegmentSeq,
+    StreamId,
 };
 use parking_lot::Mutex;
 
@@ -28,22 +28,6 @@ struct Nowhere;
 
 fn nowhere<T>() -> PortResult<T> {
     Err(PortError::definite(PortErrorKind::Unavailable, "these tests have no network"))
-}
-
-#[async_trait]
-impl Miners for Nowhere {
-    async fn put(&self, _: &MinerAddr, _: Fid, _: Hash32, _: Bytes) -> PortResult<()> {
-        nowhere()
-    }
-    async fn get(&self, _: &MinerAddr, _: Fid, _: Hash32, _: std::ops::Range<u32>) -> PortResult<Bytes> {
-        nowhere()
-    }
-    async fn probe(&self, _: &MinerAddr) -> PortResult<MinerStatus> {
-        nowhere()
-    }
-    fn latency(&self, _: &AccountId) -> Option<MinerLatency> {
-        None
-    }
 }
 
 #[async_trait]
@@ -102,7 +86,7 @@ async fn open(
         db: db.clone(),
         files,
         keys: keys.clone(),
-        miners: Arc::new(Nowhere),
+        miners: Arc::new(NoMiners),
         striper: Arc::new(Nowhere),
         clock: clock.clone(),
     };

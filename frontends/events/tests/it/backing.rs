@@ -1,68 +1,22 @@
 //! A machine whose store can be closed and opened again: the real database, data layer and key tree
 //! on a model disk and catalog.
 
+use gw_clock::SystemClock;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::MemoryCatalog;
 use gw_db::{Db, DbConfig, DbPorts};
-use gw_sim::MemDisk;
+use gw_sim::{MemDisk, NoMiners};
 use gw_store::{
     BucketOptions, EventKind, EventQueue, EventTarget, FinishOptions, Notifications, NotifyRule, PutOptions,
     Store, StoreConfig, StorePorts,
 };
 use gw_tee::{LocalStriper, RootKey, RootKeys};
-use gw_types::ports::{Clock, MinerAddr, MinerLatency, MinerStatus, Miners};
-use gw_types::{
-    AccountId, Authenticated, BucketName, Fid, Frontend, Hash32, ObjectKey, PortError, PortErrorKind,
-    PortResult, Timestamp,
-};
-
-/// The system's clock: what is too old is judged by it.
-#[derive(Debug)]
-struct WallClock(Instant);
-
-#[async_trait]
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        Timestamp(since.as_nanos().try_into().unwrap())
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
-
-/// No miner at all.
-#[derive(Debug)]
-struct Nobody;
-
-fn nobody<T>() -> PortResult<T> {
-    Err(PortError::definite(PortErrorKind::Unavailable, "these tests have no miners"))
-}
-
-#[async_trait]
-impl Miners for Nobody {
-    async fn put(&self, _: &MinerAddr, _: Fid, _: Hash32, _: Bytes) -> PortResult<()> {
-        nobody()
-    }
-    async fn get(&self, _: &MinerAddr, _: Fid, _: Hash32, _: std::ops::Range<u32>) -> PortResult<Bytes> {
-        nobody()
-    }
-    async fn probe(&self, _: &MinerAddr) -> PortResult<MinerStatus> {
-        nobody()
-    }
-    fn latency(&self, _: &AccountId) -> Option<MinerLatency> {
-        None
-    }
-}
+use gw_types::ports::Clock;
+use gw_types::{Authenticated, BucketName, Frontend, ObjectKey};
 
 pub(crate) struct Machine {
     clock: Arc<dyn Clock>,
@@ -73,7 +27,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(WallClock(Instant::now()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keys = Arc::new(RootKeys::new(RootKey::generate().unwrap(), clock.clone()));
         Self { clock, keys, disk: Arc::new(MemDisk::new()), catalog: Arc::new(MemoryCatalog::new()) }
     }
@@ -92,7 +46,7 @@ impl Machine {
             db: db.clone(),
             files,
             keys: self.keys.clone(),
-            miners: Arc::new(Nobody),
+            miners: Arc::new(NoMiners),
             striper: Arc::new(LocalStriper::new(NonZeroUsize::MIN)),
             clock: self.clock.clone(),
         };

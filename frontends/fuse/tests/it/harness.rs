@@ -1,39 +1,13 @@
 //! A mount in a folder of its own.
 
+use gw_clock::SystemClock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use async_trait::async_trait;
 use gw_fuse::{Mount, MountOptions, Mounted};
 use gw_memory_files::{MemoryFiles, MemoryLimits};
 use gw_store::files::Files;
-use gw_types::Timestamp;
-use gw_types::ports::Clock;
 use tempfile::TempDir;
-
-#[derive(Debug)]
-pub struct SystemClock(Instant);
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self(Instant::now())
-    }
-}
-
-#[async_trait]
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
-        Timestamp(i64::try_from(since.as_nanos()).expect("it is before 2262"))
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
 
 /// Something mounted, and the folder that it is mounted in.
 pub struct Place {

@@ -1,5 +1,6 @@
 //! What the kernel remembers, and how it is told that it is wrong.
 
+use gw_clock::SystemClock;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use gw_memory_files::{MemoryFiles, MemoryLimits};
 use gw_store::files::{Caller, FileId, Files, OpenFlags, WriteFlags};
 
 use crate::hanging::Hanging;
-use crate::harness::{Place, SystemClock, can_mount, memory, mount, outside};
+use crate::harness::{Place, can_mount, memory, mount, outside};
 
 const THEM: Caller = Caller { uid: 0, gid: 0, pid: 1 };
 const HOUR: Duration = Duration::from_secs(3600);

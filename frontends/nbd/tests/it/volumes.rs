@@ -5,52 +5,23 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use gw_clock::SystemClock;
 use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::MemoryCatalog;
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_nbd::{Listen, NbdConfig, NbdServer, Principals, Proof, RunningNbd, StoreExports};
-use gw_sim::MemDisk;
+use gw_sim::{MemDisk, NoMiners};
 use gw_store::{
     BucketOptions, ByteRange, ExportSpec, ReadOptions, SnapshotName, Store, StoreConfig, StorePorts,
 };
 use gw_tee::{LocalStriper, RootKey, RootKeys};
-use gw_types::ports::{Clock, MinerAddr, MinerLatency, MinerStatus, Miners};
-use gw_types::{
-    AccountId, Authenticated, BucketName, Fid, Frontend, Hash32, ObjectKey, PortError, PortErrorKind,
-    PortResult,
-};
+use gw_types::ports::Clock;
+use gw_types::{Authenticated, BucketName, Frontend, ObjectKey};
 use tempfile::TempDir;
 
 use crate::client::{Client, Mode, Target};
 use crate::conformance::judge_all;
 use crate::harness::SIZE;
-
-/// No miner at all.
-#[derive(Debug)]
-struct Nobody;
-
-fn nobody<T>() -> PortResult<T> {
-    Err(PortError::definite(PortErrorKind::Unavailable, "these tests have no miners"))
-}
-
-#[async_trait]
-impl Miners for Nobody {
-    async fn put(&self, _: &MinerAddr, _: Fid, _: Hash32, _: Bytes) -> PortResult<()> {
-        nobody()
-    }
-    async fn get(&self, _: &MinerAddr, _: Fid, _: Hash32, _: std::ops::Range<u32>) -> PortResult<Bytes> {
-        nobody()
-    }
-    async fn probe(&self, _: &MinerAddr) -> PortResult<MinerStatus> {
-        nobody()
-    }
-    fn latency(&self, _: &AccountId) -> Option<MinerLatency> {
-        None
-    }
-}
 
 async fn store() -> Store {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -64,7 +35,7 @@ async fn store() -> Store {
         db: db.clone(),
         files,
         keys: keys.clone(),
-        miners: Arc::new(Nobody),
+        miners: Arc::new(NoMiners),
         striper: Arc::new(LocalStriper::new(NonZeroUsize::MIN)),
         clock: clock.clone(),
     };

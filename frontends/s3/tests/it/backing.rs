@@ -1,68 +1,22 @@
 //! A real store in memory: the real database, data layer and key tree on a model disk and catalog.
 //! Nothing is dispersed.
 
+use gw_clock::SystemClock;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::MemoryCatalog;
 use gw_db::{Db, DbConfig, DbPorts};
-use gw_sim::MemDisk;
+use gw_sim::{MemDisk, NoMiners};
 use gw_store::{EventTarget, Secret, Store, StoreConfig, StorePorts, UserSpec};
 use gw_tee::{LocalStriper, RootKey, RootKeys};
-use gw_types::ports::{Clock, MinerAddr, MinerLatency, MinerStatus, Miners};
-use gw_types::{
-    AccountId, Authenticated, Fid, Frontend, Hash32, PortError, PortErrorKind, PortResult, Timestamp,
-};
-
-/// The system's clock: clients sign with it.
-#[derive(Debug)]
-struct WallClock(Instant);
-
-#[async_trait]
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("the clock is past 1970");
-        Timestamp(since.as_nanos().try_into().expect("nanoseconds fit until 2262"))
-    }
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
-
-/// No miner at all.
-#[derive(Debug)]
-struct Nobody;
-
-fn nobody<T>() -> PortResult<T> {
-    Err(PortError::definite(PortErrorKind::Unavailable, "these tests have no miners"))
-}
-
-#[async_trait]
-impl Miners for Nobody {
-    async fn put(&self, _: &MinerAddr, _: Fid, _: Hash32, _: Bytes) -> PortResult<()> {
-        nobody()
-    }
-    async fn get(&self, _: &MinerAddr, _: Fid, _: Hash32, _: std::ops::Range<u32>) -> PortResult<Bytes> {
-        nobody()
-    }
-    async fn probe(&self, _: &MinerAddr) -> PortResult<MinerStatus> {
-        nobody()
-    }
-    fn latency(&self, _: &AccountId) -> Option<MinerLatency> {
-        None
-    }
-}
+use gw_types::ports::Clock;
+use gw_types::{Authenticated, Frontend};
 
 /// A store with users of these names, access keys and secrets.
 pub async fn store(users: &[(&str, &str, &str)]) -> Arc<Store> {
-    let clock: Arc<dyn Clock> = Arc::new(WallClock(Instant::now()));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let keys =
         Arc::new(RootKeys::new(RootKey::generate().expect("the system has randomness"), clock.clone()));
     let disk = Arc::new(MemDisk::new());
@@ -74,7 +28,7 @@ pub async fn store(users: &[(&str, &str, &str)]) -> Arc<Store> {
         db: db.clone(),
         files,
         keys: keys.clone(),
-        miners: Arc::new(Nobody),
+        miners: Arc::new(NoMiners),
         striper: Arc::new(LocalStriper::new(NonZeroUsize::MIN)),
         clock: clock.clone(),
     };
