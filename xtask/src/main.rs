@@ -7,6 +7,7 @@
 mod clients;
 mod conformance;
 mod demo;
+mod peers;
 mod run;
 mod scale;
 mod tidy;
@@ -28,6 +29,9 @@ cargo xtask COMMAND
   figures [--small] [--debug | --bin-dir B] [--keep]
                 speed and memory of the whole stack beside their goals: PUT and GET of small
                 objects, first byte, packing, cold ranges, memory under 16 large uploads
+  peers [--rounds N] [--seconds S] [--minio PROGRAM] [--no-radosgw] [--json] [--keep] [--debug | --bin-dir B]
+                PUT, GET, HEAD, LIST, DELETE and multipart of the gateway, of Ceph's radosgw (Debian's
+                packages) and of MinIO in turn: answers a second and processor time for each
   scale [--objects N] [--engine sled|fjall|both] [--json] [--folder D] [--keep] [--debug]
                 what a store of N (2,000,000) small objects costs on each catalog engine: filled,
                 killed with SIGKILL, opened, read; about 15 GiB of writes and 4 GiB of disk
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         "power-cut" => demo::power_cut(&rest),
         "figures" => demo::figures(&rest),
         "volume-kill" => conformance::volume_kill(&rest),
+        "peers" => peers::peers(&rest),
         "scale" => scale::scale(&rest),
         "clients" => clients::clients(&rest),
         "race" => clients::race(&rest),

@@ -30,6 +30,8 @@ enum Command {
     List(LoadArgs),
     /// Delete objects, key after key
     Delete(LoadArgs),
+    /// Upload objects in parts, each over one connection
+    Multipart(LoadArgs),
     /// A mix of kinds
     Mixed(LoadArgs),
     /// Put, overwrite and delete, and note what was acknowledged
@@ -60,6 +62,7 @@ pub fn run(cli: &Cli) -> Result<Outcome> {
         Command::Head(args) => one("head", args, Op::Head),
         Command::List(args) => one("list", args, Op::List),
         Command::Delete(args) => one("delete", args, Op::Delete),
+        Command::Multipart(args) => one("multipart", args, Op::Multipart),
         Command::Mixed(args) => {
             let report = load("mixed", args, read_mix(&args.mix)?)?;
             outcome(&report, args.json, report.is_good())

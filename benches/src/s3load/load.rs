@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Answer, CallError, Client};
 use super::content::Content;
-use super::process::{Spent, look};
+use super::process::{Spent, look, look_at_all};
 use super::report::{Interval, Report, Seen};
 use super::target::{Target, TargetArgs};
 use super::units::{Chance, Sizes, bytes, duration, mix, pick};
@@ -45,6 +45,8 @@ pub enum Op {
     List,
     /// DeleteObject
     Delete,
+    /// A multipart upload, from its beginning to its end
+    Multipart,
 }
 
 impl std::fmt::Display for Op {
@@ -91,6 +93,9 @@ pub struct LoadArgs {
     /// For `list`: keys on a page
     #[arg(long, default_value_t = 1000)]
     pub page: u32,
+    /// For `multipart`: size of parts
+    #[arg(long, default_value = "8MiB", value_parser = bytes)]
+    pub part_size: u64,
     /// Sign bodies by their SHA-256 (else UNSIGNED-PAYLOAD)
     #[arg(long)]
     pub sign_bodies: bool,
@@ -111,7 +116,9 @@ pub struct LoadArgs {
 /// The kinds of `--mix get=60,put=40`.
 pub fn read_mix(text: &str) -> Result<Vec<(Op, u64)>> {
     let wrong = |part: &str| {
-        Error::Usage(format!("{part:?} is not KIND=WEIGHT with put, get, range, head, list or delete"))
+        Error::Usage(format!(
+            "{part:?} is not KIND=WEIGHT with put, get, range, head, list, delete or multipart"
+        ))
     };
     let one = |part: &str| {
         let (op, weight) = part.split_once('=').ok_or_else(|| wrong(part))?;
@@ -134,7 +141,7 @@ struct Moment {
 
 impl Moment {
     fn now(target: &Target) -> Self {
-        Self { at: Instant::now(), server: target.pid.and_then(look), client: look(std::process::id()) }
+        Self { at: Instant::now(), server: look_at_all(&target.pids), client: look(std::process::id()) }
     }
 }
 
@@ -205,7 +212,7 @@ fn run(name: &str, args: &LoadArgs, target: &Target, mix: Vec<(Op, u64)>) -> Res
     let run = Run::new(args, target, mix);
     let done = AtomicBool::new(false);
     let (seen, end, rss_bytes_max) = std::thread::scope(|scope| {
-        let sampler = scope.spawn(|| sample(target.pid, &done));
+        let sampler = scope.spawn(|| sample(&target.pids, &done));
         let threads: Vec<_> = shares(args).map(|share| scope.spawn(|| drive(&run, share))).collect();
         let seen: Vec<_> =
             threads.into_iter().map(|thread| thread.join().expect("a driver does not panic")).collect();
@@ -249,11 +256,11 @@ fn drive(run: &Arc<Run>, workers: Vec<u32>) -> Result<Seen> {
     })
 }
 
-/// The most memory that the process held until `done`.
-fn sample(pid: Option<u32>, done: &AtomicBool) -> u64 {
+/// The most memory that the processes held until `done`.
+fn sample(pids: &[u32], done: &AtomicBool) -> u64 {
     let mut rss_bytes_max = 0;
     while !done.load(Ordering::Relaxed) {
-        if let Some(spent) = pid.and_then(look) {
+        if let Some(spent) = look_at_all(pids) {
             rss_bytes_max = rss_bytes_max.max(spent.rss_bytes);
         }
         std::thread::park_timeout(LOOK_EVERY);
@@ -309,13 +316,17 @@ type Acted = std::result::Result<(Answer, u64), CallError>;
 async fn act(run: &Run, client: &mut Client, chance: &mut Chance, op: Op) -> Option<Acted> {
     let keys = run.args.keys;
     let index = match op {
-        Op::Put => run.turns.fetch_add(1, Ordering::Relaxed) % keys,
+        Op::Put | Op::Multipart => run.turns.fetch_add(1, Ordering::Relaxed) % keys,
         Op::Delete => Some(run.turns.fetch_add(1, Ordering::Relaxed)).filter(|turn| *turn < keys)?,
         _ => chance.below(keys),
     };
     let (key, content) = run.key(index);
     Some(match op {
         Op::Put => client.put(&key, &content).await.map(|answer| (answer, content.size())),
+        Op::Multipart => {
+            let put = client.put_in_parts(&key, &content, run.args.part_size.max(1)).await;
+            put.map(|answer| (answer, content.size()))
+        }
         Op::Get => get(run, client, &key, content, None).await,
         Op::Range => get(run, client, &key, content, Some(range(&run.args, chance, content.size()))).await,
         Op::Head => client.head(&key).await.and_then(|answer| sized(&key, answer, content.size())),

@@ -28,6 +28,16 @@ pub fn look(pid: u32) -> Option<Spent> {
     })
 }
 
+/// The sum over several processes; `None` when there is none, or one is gone.
+pub fn look_at_all(pids: &[u32]) -> Option<Spent> {
+    let each = pids.iter().map(|pid| look(*pid)).collect::<Option<Vec<Spent>>>()?;
+    each.into_iter().reduce(|all, one| Spent {
+        cpu: all.cpu + one.cpu,
+        rss_bytes: all.rss_bytes + one.rss_bytes,
+        rss_peak_bytes: all.rss_peak_bytes + one.rss_peak_bytes,
+    })
+}
+
 fn cpu(stat: &str) -> Option<Duration> {
     // The second field is the name in parentheses and may hold anything; utime and stime are fields 14
     // and 15, so 11 and 12 after it.

@@ -25,9 +25,9 @@ pub struct TargetArgs {
     /// The access key; its secret is read from AWS_SECRET_ACCESS_KEY, never from the command line
     #[arg(long, value_name = "KEY", env = "AWS_ACCESS_KEY_ID", default_value = "")]
     pub access_key: String,
-    /// The server's process on this machine, to say what it spent
+    /// The server's process on this machine, to say what it spent; may be given more than once
     #[arg(long)]
-    pub pid: Option<u32>,
+    pub pid: Vec<u32>,
     /// The bucket; it is made where it is missing
     #[arg(long, default_value = "s3load")]
     pub bucket: String,
@@ -43,8 +43,8 @@ pub struct Target {
     pub authority: String,
     /// Who signs.
     pub credentials: Credentials,
-    /// The server's process, where known.
-    pub pid: Option<u32>,
+    /// The server's processes, where known.
+    pub pids: Vec<u32>,
     /// The bucket.
     pub bucket: String,
     /// The longest a request may take.
@@ -64,7 +64,7 @@ struct Ready {
 impl Target {
     /// Reads the ready file, or takes flags and environment.
     pub fn resolve(args: &TargetArgs) -> Result<Self> {
-        let (url, credentials, pid) = match &args.ready {
+        let (url, credentials, pids) = match &args.ready {
             Some(path) => from_ready(path)?,
             None => from_flags(args)?,
         };
@@ -72,25 +72,25 @@ impl Target {
         let authority = authority.filter(|rest| rest.contains(':') && !rest.contains('/'));
         let authority =
             authority.ok_or_else(|| Error::Usage(format!("{url:?} is not of the form http://host:port")))?;
-        Ok(Self { authority, credentials, pid, bucket: args.bucket.clone(), timeout: args.timeout })
+        Ok(Self { authority, credentials, pids, bucket: args.bucket.clone(), timeout: args.timeout })
     }
 }
 
-fn from_ready(path: &Path) -> Result<(String, Credentials, Option<u32>)> {
+fn from_ready(path: &Path) -> Result<(String, Credentials, Vec<u32>)> {
     let text = std::fs::read(path).map_err(doing(format!("reading {}", path.display())))?;
     let ready: Ready = serde_json::from_slice(&text)
         .map_err(|error| Error::Usage(format!("{} is not a ready file: {error}", path.display())))?;
     let Ready { s3, region, access_key, secret_key, pid } = ready;
-    Ok((s3, Credentials { access_key, secret_key, region }, Some(pid)))
+    Ok((s3, Credentials { access_key, secret_key, region }, vec![pid]))
 }
 
-fn from_flags(args: &TargetArgs) -> Result<(String, Credentials, Option<u32>)> {
+fn from_flags(args: &TargetArgs) -> Result<(String, Credentials, Vec<u32>)> {
     let missing = |what: &str| Error::Usage(format!("{what} is needed where there is no --ready FILE"));
     let url = args.endpoint.clone().ok_or_else(|| missing("--endpoint"))?;
     let secret_key =
         std::env::var("AWS_SECRET_ACCESS_KEY").map_err(|_| missing("AWS_SECRET_ACCESS_KEY (environment)"))?;
     let access_key = args.access_key.clone();
-    Ok((url, Credentials { access_key, secret_key, region: args.region.clone() }, args.pid))
+    Ok((url, Credentials { access_key, secret_key, region: args.region.clone() }, args.pid.clone()))
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
             endpoint: None,
             region: String::new(),
             access_key: String::new(),
-            pid: None,
+            pid: Vec::new(),
             bucket: "b".to_owned(),
             timeout: Duration::from_secs(1),
         })
@@ -122,7 +122,7 @@ mod tests {
                 "region":"cess-1","access_key":"A","secret_key":"S","pid":7}"#,
         )
         .unwrap();
-        assert_eq!((target.authority.as_str(), target.pid), ("127.0.0.1:9000", Some(7)));
+        assert_eq!((target.authority.as_str(), target.pids.as_slice()), ("127.0.0.1:9000", &[7][..]));
         assert_eq!(target.credentials.region, "cess-1");
         assert!(!format!("{target:?}").contains("\"S\""), "a secret is not shown");
     }

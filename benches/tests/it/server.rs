@@ -74,7 +74,7 @@ impl Server {
             endpoint: None,
             region: String::new(),
             access_key: String::new(),
-            pid: None,
+            pid: Vec::new(),
             bucket: "bucket".to_owned(),
             timeout: Duration::from_secs(5),
         }
