@@ -52,10 +52,12 @@ cargo xtask COMMAND
   conformance s3 --suite DIR [--python P] [--all | --only FILE] [--match TEXT] [--json] [--keep]
                 the generic tests of ceph/s3-tests, checked out in DIR, against the S3 frontend over a
                 store in memory; counts by area; P is a Python with the suite's packages
-  conformance posix [--suite DIR] [--files memory|gateway | --mount DIR]
-                [--only pjdfstest|suite|fsx] [--seeds N] [--ops N] [--release] [--json]
-                pjdfstest (the crate, and the C suite checked out in DIR) and fsx on a mount of a
-                namespace in memory, of the development gateway, or of whatever DIR is; needs root
+  conformance posix [--suite DIR] [--fsx PROGRAM] [--files memory|gateway | --mount DIR]
+                [--only pjdfstest|suite|fsx] [--cache pages|writeback] [--first-seed N] [--seeds N]
+                [--ops N] [--release | --bin-dir B] [--json]
+                pjdfstest (the crate, and the C suite checked out in DIR) and fsx (the crate, and
+                xfstests' PROGRAM) on a mount of a namespace in memory, of the development gateway,
+                or of whatever DIR is; on the gateway fsx's file is then compared by S3; needs root
   help          this text
 ";
 
