@@ -7,6 +7,7 @@
 mod clients;
 mod conformance;
 mod demo;
+mod fuzz;
 mod peers;
 mod run;
 mod scale;
@@ -29,6 +30,9 @@ cargo xtask COMMAND
   figures [--small] [--debug | --bin-dir B] [--keep]
                 speed and memory of the whole stack beside their goals: PUT and GET of small
                 objects, first byte, packing, cold ranges, memory under 16 large uploads
+  fuzz [--only A,B] [--seconds N]
+                libFuzzer (cargo-fuzz) over S3's heads, signatures, frames, documents, policies and forms,
+                IAM's acts and NBD, N (3600) seconds each, from the corpus in fuzz/corpus
   peers [--rounds N] [--seconds S] [--minio PROGRAM] [--no-radosgw] [--json] [--keep] [--debug | --bin-dir B]
                 PUT, GET, HEAD, LIST, DELETE and multipart of the gateway, of Ceph's radosgw (Debian's
                 packages) and of MinIO in turn: answers a second and processor time for each
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         "power-cut" => demo::power_cut(&rest),
         "figures" => demo::figures(&rest),
         "volume-kill" => conformance::volume_kill(&rest),
+        "fuzz" => fuzz::fuzz(&rest),
         "peers" => peers::peers(&rest),
         "scale" => scale::scale(&rest),
         "clients" => clients::clients(&rest),

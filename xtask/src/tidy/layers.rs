@@ -34,7 +34,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// Packages that name concrete adapters or measure everything: they may know all.
-const MAY_KNOW_ALL: &[&str] = &["gateway", "benches"];
+const MAY_KNOW_ALL: &[&str] = &["gateway", "benches", "fuzz"];
 
 /// Packages of others that could be replaced, and who may name them outside tests.
 const HOME: &[(&str, &[&str])] = &[
@@ -52,7 +52,7 @@ const HOME: &[(&str, &[&str])] = &[
     ("reed-solomon-erasure", &["gw-codec"]),
     ("rusty_erasure", &["gw-codec"]),
     ("aes-gcm-siv", &["gw-codec"]),
-    ("aws-sigv4", &["gw-s3"]),
+    ("aws-sigv4", &["gw-s3", "fuzz"]),
     ("clap", &["gateway", "cess-miner"]),
 ];
 

@@ -31,6 +31,8 @@ const WORDS: &[Word] = &[
             "xtask/",
             "examples/",
             "benches/",
+            "fuzz/",
+            "fuzz/",
             "chain-client/devchain/",
             "miner/server/src/main.rs",
             "core/clock/",

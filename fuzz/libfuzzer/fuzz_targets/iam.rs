@@ -1,0 +1,4 @@
+//! See `fuzz::TARGETS`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::run("iam", data));
