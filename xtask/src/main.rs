@@ -53,9 +53,14 @@ cargo xtask COMMAND
   volume-kill [--rounds N]
                 kill -9 of a server of volumes in the middle of writes, started again, every flushed
                 block compared; needs nbdsh
-  conformance s3 --suite DIR [--python P] [--all | --only FILE] [--match TEXT] [--json] [--keep]
+  conformance s3 --suite DIR [--python P] [--all | --iam | --only FILE] [--match TEXT] [--timeout S]
+                 [--gateway [--debug | --bin-dir B]] [--json] [--keep]
                 the generic tests of ceph/s3-tests, checked out in DIR, against the S3 frontend over a
-                store in memory; counts by area; P is a Python with the suite's packages
+                store in memory, or the whole stack; counts by area; P is a Python with the suite's
+                packages (and pytest-timeout for --timeout)
+  conformance s3 --mint DIR | --msst DIR [--python P] [--match TEXT] [--debug | --bin-dir B] [--json]
+                the tools of minio/mint, or the tests of msst-s3, checked out in DIR, against the
+                whole stack
   conformance posix [--suite DIR] [--fsx PROGRAM] [--files memory|gateway | --mount DIR]
                 [--only pjdfstest|suite|fsx] [--cache pages|writeback] [--first-seed N] [--seeds N]
                 [--ops N] [--release | --bin-dir B] [--json]

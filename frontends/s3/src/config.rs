@@ -156,7 +156,8 @@ impl Default for Limits {
         Self {
             connections_max: 1024,
             header_bytes_max: 16 << 10,
-            header_count_max: 100,
+            // 2 KiB of metadata (AWS's limit) in short headers, and everything else.
+            header_count_max: 256,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

@@ -88,6 +88,7 @@ impl Layer {
     ) -> Result<Answer, Infallible> {
         let busy = Busy::begin(&activity);
         let (mut parts, body) = request.into_parts();
+        drop_empty_authorization(&mut parts);
         let note = Arc::new(Note::default());
         let watch = Arc::new(BodyWatch::default());
         let trail = self.trail(&parts, (remote, secure), &note, &watch);
@@ -278,6 +279,14 @@ fn object_bytes(headers: &http::HeaderMap) -> Option<u64> {
         Some(range) => range.rsplit('/').next()?.parse().ok(),
         None if headers.contains_key(http::header::ETAG) => text(CONTENT_LENGTH)?.parse().ok(),
         None => None,
+    }
+}
+
+/// A header that names nobody is none: whoever sends it is anonymous, not malformed.
+fn drop_empty_authorization(parts: &mut Parts) {
+    let mut lines = parts.headers.get_all(http::header::AUTHORIZATION).iter();
+    if lines.all(|line| line.as_bytes().trim_ascii().is_empty()) {
+        parts.headers.remove(http::header::AUTHORIZATION);
     }
 }
 

@@ -11,6 +11,8 @@ mod place;
 mod posix;
 mod s3;
 mod s3_areas;
+mod s3_others;
+mod s3_server;
 mod volumes;
 
 use std::path::PathBuf;

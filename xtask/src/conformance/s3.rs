@@ -1,32 +1,33 @@
 //! `cargo xtask conformance s3`: ceph/s3-tests against the S3 frontend.
 //!
 //! The suite is not part of this repository: it is checked out beside it, and a Python that has its
-//! `requirements.txt` runs it. The server is the example `serve_mem` (the real frontend, store, data
-//! layer and keys over a disk in memory) on a free port of loopback, with the suite's users, buckets
-//! made as AWS made them before 2023 and Signature Version 2 let in where it may be: the suite's tests
-//! of access lists and forms are from that time. Nothing is dispersed from a store in memory, so its
-//! staging would fill in time: each batch of tests gets a server of its own. Each test's marks and outcome come from a plugin
+//! `requirements.txt` runs it. The server is the real frontend over a store in memory, or with
+//! `--gateway` the whole stack, with the suite's users, buckets made as AWS made them before 2023 and
+//! Signature Version 2 let in where it may be: the suite's tests of access lists and forms are from that
+//! time. Nothing is dispersed from a store in memory, so its staging would fill in time: each batch of
+//! tests gets a server of its own. Each test's marks and outcome come from a plugin
 //! (`marks.py`), because pytest's own reports know nothing of marks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use super::s3_areas::{area, is_generic};
-use crate::run::{Result, cargo, root, run};
+use super::s3_others::{Others, others};
+use super::s3_server::{Kind, Server, User};
+use crate::run::Result;
 
-/// The suite's users: section of its configuration, name, access key, secret.
-const USERS: [(&str, &str, &str, &str); 6] = [
-    ("s3 main", "testid", "AKIATESTMAIN", "main-secret-0123456789"),
-    ("s3 alt", "altid", "AKIATESTALT", "alt-secret-0123456789"),
-    ("s3 tenant", "testx$tenantid", "AKIATESTTENANT", "tenant-secret-0123456789"),
-    ("iam", "iamid", "AKIATESTIAM", "iam-secret-0123456789"),
-    ("iam root", "rootid", "AKIATESTROOT", "root-secret-0123456789"),
-    ("iam alt root", "altrootid", "AKIATESTALTROOT", "altroot-secret-0123456789"),
+/// The suite's users: section of its configuration, name.
+const USERS: [(&str, &str); 6] = [
+    ("s3 main", "testid"),
+    ("s3 alt", "altid"),
+    ("s3 tenant", "testx$tenantid"),
+    ("iam", "iamid"),
+    ("iam root", "rootid"),
+    ("iam alt root", "altrootid"),
 ];
 
 const S3_FILES: [&str; 2] = ["s3tests/functional/test_s3.py", "s3tests/functional/test_headers.py"];
@@ -41,37 +42,69 @@ struct Options {
     python: PathBuf,
     only: Option<PathBuf>,
     matching: Option<String>,
+    timeout: Option<String>,
     all: bool,
     iam: bool,
     json: bool,
     keep: bool,
 }
 
-impl Options {
+/// Everything that may be said behind `conformance s3`.
+#[derive(Default)]
+struct Flags {
+    suite: Option<PathBuf>,
+    mint: Option<PathBuf>,
+    msst: Option<PathBuf>,
+    python: Option<PathBuf>,
+    only: Option<PathBuf>,
+    matching: Option<String>,
+    timeout: Option<String>,
+    bin_dir: Option<PathBuf>,
+    all: bool,
+    iam: bool,
+    json: bool,
+    keep: bool,
+    gateway: bool,
+    debug: bool,
+}
+
+impl Flags {
     fn read(args: &[String]) -> Result<Self> {
-        let (mut suite, mut only, mut matching) = (None, None, None);
-        let (mut all, mut iam, mut json, mut keep) = (false, false, false, false);
-        let mut python = PathBuf::from("python3");
+        let mut flags = Self::default();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().cloned().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
-                "--suite" => suite = Some(PathBuf::from(value()?)),
-                "--python" => python = value()?.into(),
-                "--only" => only = Some(PathBuf::from(value()?)),
-                "--match" => matching = Some(value()?),
-                "--all" => all = true,
-                "--iam" => iam = true,
-                "--json" => json = true,
-                "--keep" => keep = true,
+                "--suite" => flags.suite = Some(value()?.into()),
+                "--mint" => flags.mint = Some(value()?.into()),
+                "--msst" => flags.msst = Some(value()?.into()),
+                "--python" => flags.python = Some(value()?.into()),
+                "--only" => flags.only = Some(value()?.into()),
+                "--match" => flags.matching = Some(value()?),
+                "--timeout" => flags.timeout = Some(value()?),
+                "--bin-dir" => flags.bin_dir = Some(value()?.into()),
+                "--all" => flags.all = true,
+                "--iam" => flags.iam = true,
+                "--json" => flags.json = true,
+                "--keep" => flags.keep = true,
+                "--gateway" => flags.gateway = true,
+                "--debug" => flags.debug = true,
                 other => return Err(format!("conformance s3 does not know {other:?}")),
             }
         }
-        let suite = suite.ok_or("conformance s3 --suite DIR: a checkout of ceph/s3-tests")?;
+        Ok(flags)
+    }
+
+    /// What ceph/s3-tests is told.
+    fn suite(self) -> Result<Options> {
+        let wanted = "conformance s3 --suite, --mint or --msst DIR: a checkout of ceph/s3-tests, minio/mint or msst-s3";
+        let suite = self.suite.ok_or(wanted)?;
         if !suite.join("s3tests/functional/test_s3.py").is_file() {
             return Err(format!("{} is no checkout of ceph/s3-tests", suite.display()));
         }
-        Ok(Self { suite, python, only, matching, all, iam, json, keep })
+        let python = self.python.unwrap_or_else(|| "python3".into());
+        let Self { only, matching, timeout, all, iam, json, keep, .. } = self;
+        Ok(Options { suite, python, only, matching, timeout, all, iam, json, keep })
     }
 }
 
@@ -106,23 +139,34 @@ impl Count {
 /// Runs the generic tests; with `--all` every one, with `--iam` those on IAM and STS, with `--only` those
 /// a file names.
 pub fn s3(args: &[String]) -> Result<()> {
-    let options = Options::read(args)?;
+    let flags = Flags::read(args)?;
+    let whole = flags.gateway || flags.mint.is_some() || flags.msst.is_some();
+    let kind = if whole { Kind::whole(flags.debug, flags.bin_dir.clone())? } else { Kind::memory()? };
+    if flags.mint.is_some() || flags.msst.is_some() {
+        let Flags { mint, msst, python, matching, json, .. } = flags;
+        let python = python.unwrap_or_else(|| "python3".into());
+        return others(&Others { mint, msst, python, matching: matching.unwrap_or_default(), json }, &kind);
+    }
+    suite(&flags.suite()?, &kind)
+}
+
+fn suite(options: &Options, kind: &Kind) -> Result<()> {
     let failed = |error: std::io::Error| error.to_string();
     let folder = std::env::temp_dir().join(format!("s3-conformance-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(failed)?;
     std::fs::write(folder.join("marks.py"), include_str!("marks.py")).map_err(failed)?;
-    run(cargo().args(["build", "--locked", "-p", "gw-s3", "--example", "serve_mem"]))?;
-    std::fs::write(folder.join("s3tests.conf"), configuration("127.0.0.1:9")?).map_err(failed)?;
-    pytest(&options, &folder, &["--collect-only"])?;
-    let chosen = choose(&options, &read_marks(&folder)?)?;
+    std::fs::write(folder.join("s3tests.conf"), configuration("127.0.0.1:9", &nobody())?).map_err(failed)?;
+    pytest(options, &folder, &["--collect-only"])?;
+    let chosen = choose(options, &read_marks(&folder)?)?;
     for (number, batch) in chosen.chunks(BATCH).enumerate() {
-        let server = Server::start()?;
+        let server = Server::start(kind, &USERS.map(|(_, name)| name))?;
         eprintln!("batch {} of {}: {} tests", number + 1, chosen.len().div_ceil(BATCH), batch.len());
-        std::fs::write(folder.join("s3tests.conf"), configuration(&server.address)?).map_err(failed)?;
+        std::fs::write(folder.join("s3tests.conf"), configuration(&server.address, &server.users)?)
+            .map_err(failed)?;
         std::fs::write(folder.join("only"), batch.join("\n")).map_err(failed)?;
-        pytest(&options, &folder, &[])?;
+        pytest(options, &folder, &[])?;
     }
-    report(&options, &read_marks(&folder)?);
+    report(options, &read_marks(&folder)?);
     if options.keep {
         println!("kept: {}", folder.display());
         return Ok(());
@@ -150,57 +194,23 @@ fn choose(options: &Options, tests: &BTreeMap<String, Test>) -> Result<Vec<Strin
     if chosen.is_empty() { Err("no test is so named".to_owned()) } else { Ok(chosen) }
 }
 
-/// The frontend under test; it ends with this.
-struct Server {
-    child: Child,
-    address: String,
+/// Names for collecting tests: the suite reads its configuration before it lists them.
+fn nobody() -> [User; 6] {
+    let none = || "none".to_owned();
+    USERS.map(|(_, name)| User { name: name.to_owned(), access_key: none(), secret_key: none() })
 }
 
-impl Server {
-    fn start() -> Result<Self> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
-        let users = USERS.map(|(_, name, access_key, secret)| format!("{name}:{access_key}:{secret}"));
-        let mut child = Command::new(target.join("debug/examples/serve_mem"))
-            .arg("127.0.0.1:0")
-            .args(users)
-            .env("SERVE_CLASSIC", "1")
-            .env("RUST_LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("serve_mem: {error}"))?;
-        let mut line = String::new();
-        let stdout = child.stdout.take().ok_or("serve_mem has no standard output")?;
-        BufReader::new(stdout).read_line(&mut line).map_err(|error| error.to_string())?;
-        let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
-        match address {
-            Some(address) => Ok(Self { child, address }),
-            None => {
-                let _ = child.kill();
-                Err(format!("serve_mem said {line:?} instead of where it listens"))
-            }
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has nothing to save.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn configuration(address: &str) -> Result<String> {
+fn configuration(address: &str, users: &[User]) -> Result<String> {
     let (host, port) = address.rsplit_once(':').ok_or("an address has a port")?;
     let mut text =
         format!("[DEFAULT]\nhost = {host}\nport = {port}\nis_secure = False\nssl_verify = False\n");
     text.push_str("[fixtures]\nbucket prefix = cess-{random}-\niam name prefix = s3-tests-\niam path prefix = /s3-tests/\n");
-    for (section, name, access_key, secret) in USERS {
+    for ((section, _), User { name, access_key, secret_key }) in USERS.into_iter().zip(users) {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
             "[{section}]\ndisplay_name = {name}\nuser_id = {name}\nemail = {access_key}@example.com\n\
-             api_name = cess-1\naccess_key = {access_key}\nsecret_key = {secret}\n"
+             api_name = cess-1\naccess_key = {access_key}\nsecret_key = {secret_key}\n"
         );
         if section == "s3 tenant" {
             text.push_str("tenant = testx\n");
@@ -225,6 +235,9 @@ fn pytest(options: &Options, folder: &Path, more: &[&str]) -> Result<()> {
         .env("CONFORMANCE_MARKS", folder.join("marks.jsonl"))
         .env("NO_PROXY", "127.0.0.1")
         .stdout(log.map_err(failed)?);
+    if let Some(seconds) = &options.timeout {
+        command.args(["--timeout", seconds]);
+    }
     if folder.join("only").is_file() {
         command.env("CONFORMANCE_ONLY", folder.join("only"));
     }

@@ -26,6 +26,7 @@ pub use figures::figures;
 pub use kill_loop::kill_loop;
 pub use options::{Options, Work};
 pub use power_cut::power_cut;
+pub use second_home::{cli, mnemonic, write_secret};
 pub use stack::{Ready, Stack};
 pub use story::{Story, wait, wait_for};
 pub use whole_path::demo;

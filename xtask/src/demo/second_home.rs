@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -63,20 +63,23 @@ fn config_text(data: &Path, chain: &str, account: &Path, key: &Path) -> String {
     )
 }
 
-fn mnemonic(dev_file: &Path) -> Result<String> {
+/// The mnemonic of a development network's gateway.
+pub fn mnemonic(dev_file: &Path) -> Result<String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", dev_file.display());
     let bytes = fs::read(dev_file).map_err(|error| failed(&error))?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
     value["mnemonic"].as_str().map(str::to_owned).ok_or_else(|| failed(&"it has no mnemonic"))
 }
 
-fn write_secret(path: &PathBuf, secret: &str) -> Result<()> {
+/// A new file that only its owner reads.
+pub fn write_secret(path: &Path, secret: &str) -> Result<()> {
     let open = fs::File::options().write(true).create_new(true).mode(0o600).open(path);
     open.and_then(|mut file| std::io::Write::write_all(&mut file, secret.as_bytes()))
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn cli(program: &Path, verb: &[&str]) -> Result<String> {
+/// A verb of the gateway's command line.
+pub fn cli(program: &Path, verb: &[&str]) -> Result<String> {
     output(std::process::Command::new(program).args(verb))
 }
 

@@ -23,6 +23,25 @@ use crate::errors::{coded, from_store};
 const BUCKETS_MAX: usize = 10_000;
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 
+/// Beginnings and ends of names that AWS keeps for itself (S3 User Guide, "General purpose bucket
+/// naming rules"): clients take buckets with such names for access points or directory buckets.
+const RESERVED: ([&str; 2], [&str; 5]) =
+    (["sthree-", "amzn-s3-demo-"], ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"]);
+
+fn refuse_reserved(bucket: &BucketName) -> S3Result<()> {
+    let (prefixes, suffixes) = RESERVED;
+    let name = bucket.as_str();
+    let reserved = prefixes.iter().any(|prefix| name.starts_with(prefix))
+        || suffixes.iter().any(|suffix| name.ends_with(suffix));
+    if reserved {
+        return Err(S3Error::with_message(
+            S3ErrorCode::InvalidBucketName,
+            "The specified bucket is not valid.",
+        ));
+    }
+    Ok(())
+}
+
 impl Operations {
     /// `x-amz-expected-bucket-owner`: a bucket of somebody else is refused.
     pub(super) async fn expect_owner(
@@ -126,6 +145,7 @@ impl Operations {
             ),
         };
         let bucket = bucket(&input.bucket)?;
+        refuse_reserved(&bucket)?;
         let constraint = input.create_bucket_configuration.and_then(|it| it.location_constraint);
         let region = constraint.map(|constraint| constraint.as_str().to_owned()).unwrap_or_default();
         if !region.is_empty() && !self.regions.contains(&region) {

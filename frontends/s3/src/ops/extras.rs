@@ -45,6 +45,19 @@ impl Operations {
         self.store.head(ask.who, &named.bucket, &named.key, options).await.map_err(from_store)
     }
 
+    /// No object has a torrent; AWS makes none any more either ("GetObjectTorrent").
+    pub(super) async fn show_torrent(
+        &self,
+        request: S3Request<dto::GetObjectTorrentInput>,
+    ) -> S3Result<S3Response<dto::GetObjectTorrentOutput>> {
+        let S3Request { input, extensions, .. } = request;
+        let ask = Ask::of(&extensions)?;
+        let named = Named::read(&input.bucket, input.key, None)?;
+        self.expect_owner(&ask, &named.bucket, input.expected_bucket_owner.as_deref()).await?;
+        self.spoken_of(&ask, &named, (Action::GetObject, Action::GetObject)).await?;
+        Err(coded("NoSuchKey", StatusCode::NOT_FOUND, "There is no torrent of this object."))
+    }
+
     pub(super) async fn show_object_tags(
         &self,
         request: S3Request<dto::GetObjectTaggingInput>,

@@ -116,6 +116,7 @@ operations! {
         list_parts(ListPartsInput) -> ListPartsOutput by show_parts;
         list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput by list_uploads;
         get_object_acl(GetObjectAclInput) -> GetObjectAclOutput by show_object_acl;
+        get_object_torrent(GetObjectTorrentInput) -> GetObjectTorrentOutput by show_torrent;
         get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput by show_object_tags;
         put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput by set_object_tags;
         delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput by remove_object_tags;

@@ -442,8 +442,14 @@ fn default_retention(asked: dto::DefaultRetention) -> S3Result<DefaultRetention>
 }
 
 fn check_cors(rules: &[dto::CORSRule]) -> S3Result<()> {
-    if rules.is_empty() || rules.len() > CORS_RULES_MAX {
+    if rules.is_empty() {
         return Err(malformed());
+    }
+    if rules.len() > CORS_RULES_MAX {
+        return Err(S3Error::with_message(
+            s3s::S3ErrorCode::InvalidRequest,
+            format!("The number of CORS rules should not exceed allowed limit of {CORS_RULES_MAX} rules."),
+        ));
     }
     for rule in rules {
         let known = ["GET", "PUT", "POST", "DELETE", "HEAD"];

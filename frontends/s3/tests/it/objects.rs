@@ -8,6 +8,7 @@ use aws_sdk_s3::types::{
 };
 
 use crate::harness::{BUCKET, Gateway, pattern, stream, told};
+use crate::wire::Auth;
 
 #[tokio::test]
 async fn what_is_put_with_an_object_comes_back_with_it() {
@@ -65,8 +66,21 @@ async fn keys_are_opaque_bytes() {
     gateway.put(&long[..1024], b"x").await;
     let reply = gateway.wire("PUT", "/bucket/%ff%fe").send().await;
     assert_eq!((reply.status, reply.code()), (400, "InvalidURI"));
-    let reply = gateway.wire("PUT", "/Bad_Bucket").send().await;
-    assert_eq!((reply.status, reply.code()), (400, "InvalidBucketName"));
+    // The last six are AWS's own.
+    for name in ["Bad_Bucket", "sthree-a", "amzn-s3-demo-a", "a-s3alias", "a--ol-s3", "a.mrap", "a--x-s3"] {
+        let reply = gateway.wire("PUT", &format!("/{name}")).send().await;
+        assert_eq!((reply.status, reply.code()), (400, "InvalidBucketName"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_may_come_in_many_short_headers() {
+    let gateway = Gateway::start().await;
+    let names: Vec<String> = (0..150).map(|number| format!("x-amz-meta-{number:03}")).collect();
+    let put = names.iter().fold(gateway.wire("PUT", "/bucket/k"), |put, name| put.header(name, "v"));
+    assert_eq!(put.send().await.status, 200);
+    let reply = gateway.wire("HEAD", "/bucket/k").send().await;
+    assert!(names.iter().all(|name| reply.header(name) == Some("v")), "{reply:?}");
 }
 
 #[tokio::test]
@@ -362,4 +376,15 @@ async fn versions_are_kept_where_the_bucket_says_so() {
     assert_eq!(gateway.get("k").await.body, b"2");
     let mfa = b"<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>";
     assert_eq!(gateway.wire("PUT", "/bucket?versioning").body(mfa).send().await.status, 501);
+}
+
+#[tokio::test]
+async fn no_object_has_a_torrent() {
+    let gateway = Gateway::start().await;
+    gateway.put("k", b"x").await;
+    let ask = || gateway.wire("GET", "/bucket/k?torrent");
+    let reply = ask().send().await;
+    assert_eq!((reply.status, reply.code()), (404, "NoSuchKey"));
+    assert!(reply.text().contains("There is no torrent of this object."));
+    assert_eq!(ask().with(|wire| wire.auth = Auth::Nothing).send().await.status, 403);
 }

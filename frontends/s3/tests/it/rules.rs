@@ -127,6 +127,10 @@ async fn pages_of_other_origins_are_let_in_by_rule() {
     assert_eq!(plain.header("access-control-allow-origin"), None);
     let bad = rule.replace("<AllowedMethod>PUT", "<AllowedMethod>PATCH");
     assert_eq!(put(&gateway, "?cors", &bad).await.status, 400);
+    let one = "<CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>";
+    let many = format!("<CORSConfiguration>{}</CORSConfiguration>", one.repeat(101));
+    let reply = put(&gateway, "?cors", &many).await;
+    assert_eq!((reply.status, reply.code()), (400, "InvalidRequest"));
     assert_eq!(gateway.wire("GET", "/bucket?cors").send().await.element("MaxAgeSeconds"), Some("9"));
     assert_eq!(gateway.wire("DELETE", "/bucket?cors").send().await.status, 204);
     assert_eq!(preflight("http://a.example", "PUT").send().await.status, 403);
