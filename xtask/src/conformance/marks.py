@@ -3,6 +3,9 @@
 The runner reads these lines; pytest's own report formats know nothing of markers. Every test that
 was found gets a line with the outcome "collected"; CONFORMANCE_ONLY may name a file with the names
 of those that shall run.
+
+With CONFORMANCE_IAM set, users are removed once more after each test. The suite removes users before
+the groups they are in, which AWS refuses (IAM API, DeleteUser), and the next test would find them.
 """
 
 import json
@@ -41,3 +44,11 @@ def pytest_runtest_logreport(report):
         reason = (crash.message if crash else str(report.longrepr)).split("\n")[0][:300]
     file, _, name = report.nodeid.partition("::")
     _write(id=f"{file.rsplit('/', 1)[-1]}::{name}", outcome=outcome, reason=reason, seconds=round(report.duration, 2))
+
+
+def pytest_runtest_logfinish(nodeid):
+    if not os.environ.get("CONFORMANCE_IAM"):
+        return
+    from s3tests.functional import get_iam_path_prefix, get_iam_root_client, iam
+
+    iam.nuke_users(get_iam_root_client(), PathPrefix=get_iam_path_prefix())

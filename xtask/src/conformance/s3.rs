@@ -235,6 +235,9 @@ fn pytest(options: &Options, folder: &Path, more: &[&str]) -> Result<()> {
         .env("CONFORMANCE_MARKS", folder.join("marks.jsonl"))
         .env("NO_PROXY", "127.0.0.1")
         .stdout(log.map_err(failed)?);
+    if options.iam && more.is_empty() {
+        command.env("CONFORMANCE_IAM", "1");
+    }
     if let Some(seconds) = &options.timeout {
         command.args(["--timeout", seconds]);
     }

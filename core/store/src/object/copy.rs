@@ -30,7 +30,7 @@ pub(crate) const LOOKS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) found: Found,
-    /// The map, with keys that the target bucket can unwrap.
+    /// The map, with keys that the target bucket can unwrap; as it is where a second key is around them.
     data: DataMap,
 }
 
@@ -40,11 +40,15 @@ impl Source {
     }
     /// Whether its data key is under a second key, so that its bytes cannot be shared.
     pub(crate) fn is_under_named_key(&self) -> StoreResult<bool> {
-        Ok(matches!(self.found.published.attributes.encryption()?, Some(Encryption::Kms { .. })))
+        is_under_named_key(&self.found)
     }
     pub(crate) fn version_id(&self) -> Option<VersionId> {
         shown_id(&self.found.bucket, self.found.published.null, self.found.published.version)
     }
+}
+
+fn is_under_named_key(found: &Found) -> StoreResult<bool> {
+    Ok(matches!(found.published.attributes.encryption()?, Some(Encryption::Kms { .. })))
 }
 
 impl Core {
@@ -73,7 +77,7 @@ impl Core {
             })?;
             found
         };
-        let data = if found.bucket.root == target.root {
+        let data = if found.bucket.root == target.root || is_under_named_key(&found)? {
             found.published.data.clone()
         } else {
             self.data.rewrap(&found.published.data, &found.bucket.key, &target.key).await?

@@ -98,3 +98,45 @@ async fn a_buckets_default_is_a_named_key_and_the_gateways_own_is_made_when_want
     here.put("n", b"z").await;
     assert_eq!(named(&here, "n").await, None);
 }
+
+/// The bucket key of the target once had to open what only the named key opens: copies into another
+/// bucket failed as if the bytes were damaged, while those within a bucket went well.
+#[tokio::test]
+async fn what_is_under_a_named_key_can_be_copied_into_another_bucket() {
+    let here = Here::new(Machine::new().open().await, "bucket").await;
+    here.store.kms_key_add(&admin(), "one").await.unwrap();
+    let put = PutOptions { wants: under("one"), ..PutOptions::default() };
+    here.put_with("k", b"a named key's", put).await.unwrap();
+    let from = source(&here, "k");
+    let other = Here::new(here.store, "other").await;
+
+    other
+        .store
+        .copy(&other.who, from.clone(), &other.bucket, &key("k"), CopyOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (other.get("k").await.unwrap().as_slice(), named(&other, "k").await),
+        (&b"a named key's"[..], None)
+    );
+    let copy = CopyOptions { wants: under("one"), ..CopyOptions::default() };
+    other.store.copy(&other.who, from.clone(), &other.bucket, &key("n"), copy).await.unwrap();
+    assert_eq!(
+        (other.get("n").await.unwrap().as_slice(), named(&other, "n").await.as_deref()),
+        (&b"a named key's"[..], Some("one"))
+    );
+
+    let (number, m) = (PartNumber::new(1).unwrap(), key("m"));
+    let at = (&other.bucket, &m);
+    let upload = other.store.upload_create(&other.who, at.0, at.1, UploadOptions::default()).await;
+    let upload = upload.unwrap().upload_id;
+    let part = other
+        .store
+        .upload_copy_part(&other.who, at.0, at.1, upload, number, (from, None), None)
+        .await
+        .unwrap();
+    let parts = vec![CompletePart { number, etag: Some(part.etag), checksums: Vec::new() }];
+    let whole = CompleteOptions::default();
+    other.store.upload_complete(&other.who, at.0, at.1, upload, parts, whole).await.unwrap();
+    assert_eq!(other.get("m").await.unwrap(), b"a named key's");
+}
