@@ -6,6 +6,7 @@
 
 mod clients;
 mod conformance;
+mod cross;
 mod demo;
 mod fuzz;
 mod peers;
@@ -67,6 +68,9 @@ cargo xtask COMMAND
                 pjdfstest (the crate, and the C suite checked out in DIR) and fsx (the crate, and
                 xfstests' PROGRAM) on a mount of a namespace in memory, of the development gateway,
                 or of whatever DIR is; on the gateway fsx's file is then compared by S3; needs root
+  cross [--ops N] [--seed N]
+                N (1,000,000) random calls of S3 and of a mount on one bucket in memory, beside a model
+                of both; every answer and every now and then everything is compared
   help          this text
 ";
 
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         "fuzz" => fuzz::fuzz(&rest),
         "peers" => peers::peers(&rest),
         "scale" => scale::scale(&rest),
+        "cross" => cross::cross(&rest),
         "clients" => clients::clients(&rest),
         "race" => clients::race(&rest),
         "conformance" => match rest.split_first() {

@@ -9,6 +9,7 @@
 //! ```text
 //! lib       MemoryFiles: the trait, verb by verb
 //! tree      inodes, names, lookups, handles; what changes a tree
+//! xattr     extended attributes and access lists
 //! rename    the three kinds of rename
 //! content   the bytes of a file: pages and holes
 //! changes   what one view tells the others
@@ -21,6 +22,7 @@ mod changes;
 mod content;
 mod rename;
 mod tree;
+mod xattr;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -334,13 +336,13 @@ impl Files for MemoryFiles {
 
     fn setxattr(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         id: FileId,
         name: &[u8],
         value: &[u8],
         how: SetXattr,
     ) -> FilesResult<()> {
-        self.lock().setxattr(id, name, value, how)?;
+        self.lock().setxattr(caller, id, name, value, how)?;
         self.tell_inode(id);
         Ok(())
     }

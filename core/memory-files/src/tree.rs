@@ -9,16 +9,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gw_store::files::{
     Allocate, Caller, DirEntry, Errno, FileAttr, FileId, FileKind, FileTime, FilesResult, Found, HandleId,
-    OpenFlags, SeekFor, SetAttr, SetTime, SetXattr, WriteFlags,
+    OpenFlags, SeekFor, SetAttr, SetTime, WriteFlags,
 };
+use gw_store::posix_acl::{self, Fresh, PosixAcl};
 use gw_types::ports::Clock;
 
 use crate::MemoryLimits;
 use crate::content::{Content, PAGE_BYTES};
+use crate::xattr::CAPABILITY;
 
-/// Linux's longest name and extended attribute.
+/// Linux's longest name.
 const NAME_LEN_MAX: usize = 255;
-const XATTR_BYTES_MAX: usize = 64 << 10;
 /// The longest file: offsets are signed in POSIX.
 const FILE_LEN_MAX: u64 = i64::MAX as u64;
 /// A copy moves so much at a time, so that it needs no more memory.
@@ -26,7 +27,7 @@ const COPY_BYTES: u64 = 1 << 20;
 /// What a read of an old file may leave its time behind by (Linux's `relatime`).
 const ATIME_LAZY: i128 = 24 * 3600 * 1_000_000_000;
 const SET_UID: u32 = 0o4000;
-const SET_GID: u32 = 0o2000;
+pub const SET_GID: u32 = 0o2000;
 const GROUP_EXECUTE: u32 = 0o010;
 /// Cookies of `.` and `..`; names begin behind them.
 const DOT: u64 = 1;
@@ -36,7 +37,7 @@ const DOT_DOT: u64 = 2;
 pub struct Inode {
     pub attr: FileAttr,
     pub body: Body,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     lookups: u64,
     handles: u64,
 }
@@ -284,6 +285,11 @@ impl Tree {
             FileKind::Symlink => Body::Target(maker.target.to_vec()),
             _ => Body::Nothing,
         };
+        let default = self.inode(parent)?.xattrs.get(posix_acl::DEFAULT);
+        let Fresh { mode, lists } = match maker.kind {
+            FileKind::Symlink => Fresh { mode, lists: Vec::new() },
+            _ => Fresh::new(default.map(Vec::as_slice), mode, maker.caller.umask, directory),
+        };
         let attr = FileAttr {
             id,
             kind: maker.kind,
@@ -299,7 +305,8 @@ impl Tree {
             ctime: now,
             btime: now,
         };
-        self.inodes.insert(id, Inode { attr, body, xattrs: BTreeMap::new(), lookups: 0, handles: 0 });
+        self.inodes
+            .insert(id, Inode { attr, body, xattrs: lists.into_iter().collect(), lookups: 0, handles: 0 });
         self.names_mut(parent)?.add(name, id);
         if directory {
             self.inode_mut(parent)?.attr.nlink += 1;
@@ -388,6 +395,14 @@ impl Tree {
             }
         }
         let inode = self.inode_mut(id)?;
+        if let (Some(mode), Some(list)) = (set.mode, inode.xattrs.get_mut(posix_acl::ACCESS))
+            && let Ok(acl) = PosixAcl::parse(list)
+        {
+            *list = acl.with_mode(mode).value();
+        }
+        if set.size.is_some() || set.uid.is_some() || set.gid.is_some() {
+            inode.xattrs.remove(CAPABILITY);
+        }
         let attr = &mut inode.attr;
         let time = |set: SetTime| match set {
             SetTime::Now => now,
@@ -414,6 +429,7 @@ impl Tree {
         let before = content.page_count();
         change(content);
         let after = content.page_count();
+        self.inode_mut(id)?.xattrs.remove(CAPABILITY);
         self.pages = self.pages + after - before;
         Ok(())
     }
@@ -637,41 +653,6 @@ impl Tree {
         self.saw(id);
         Ok(listed)
     }
-
-    pub fn setxattr(&mut self, id: FileId, name: &[u8], value: &[u8], how: SetXattr) -> FilesResult<()> {
-        check_xattr(name)?;
-        if value.len() > XATTR_BYTES_MAX {
-            return Err(Errno::OutOfRange.into());
-        }
-        let now = self.now();
-        let inode = self.inode_mut(id)?;
-        match (how, inode.xattrs.contains_key(name)) {
-            (SetXattr::Create, true) => return Err(Errno::Exists.into()),
-            (SetXattr::Replace, false) => return Err(Errno::NoData.into()),
-            _ => {}
-        }
-        inode.xattrs.insert(name.to_vec(), value.to_vec());
-        inode.attr.ctime = now;
-        Ok(())
-    }
-
-    pub fn getxattr(&self, id: FileId, name: &[u8]) -> FilesResult<Vec<u8>> {
-        check_xattr(name)?;
-        self.inode(id)?.xattrs.get(name).cloned().ok_or_else(|| Errno::NoData.into())
-    }
-
-    pub fn listxattr(&self, id: FileId) -> FilesResult<Vec<Vec<u8>>> {
-        Ok(self.inode(id)?.xattrs.keys().cloned().collect())
-    }
-
-    pub fn removexattr(&mut self, id: FileId, name: &[u8]) -> FilesResult<()> {
-        check_xattr(name)?;
-        let now = self.now();
-        let inode = self.inode_mut(id)?;
-        inode.xattrs.remove(name).ok_or(Errno::NoData)?;
-        inode.attr.ctime = now;
-        Ok(())
-    }
 }
 
 fn kill_suid_gid(attr: &mut FileAttr) {
@@ -682,15 +663,4 @@ fn kill_suid_gid(attr: &mut FileAttr) {
     if attr.mode & GROUP_EXECUTE != 0 {
         attr.mode &= !SET_GID;
     }
-}
-
-/// The families that xattr(7) names; access lists are kept for who interprets them.
-fn check_xattr(name: &[u8]) -> FilesResult<()> {
-    const FAMILIES: [&[u8]; 5] =
-        [b"user.", b"trusted.", b"security.", b"system.posix_acl_access", b"system.posix_acl_default"];
-    if name.len() > NAME_LEN_MAX {
-        return Err(Errno::OutOfRange.into());
-    }
-    let known = FAMILIES.iter().any(|family| name.starts_with(family));
-    if known { Ok(()) } else { Err(Errno::NotSupported.into()) }
 }

@@ -20,6 +20,7 @@ use crate::api::{EventSeq, Quota, Usage};
 use crate::durability::Durability;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::events::Events;
+use crate::file::InOrder;
 use crate::iam::CredentialCache;
 use crate::kms::NamedKeys;
 use crate::logging::Logged;
@@ -48,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) logged: Logged,
     pub(crate) identities: Identities,
     pub(crate) kms: NamedKeys,
+    pub(crate) in_order: InOrder,
 }
 
 /// What a commit gave.
@@ -77,6 +79,7 @@ impl Core {
             logged: Logged::default(),
             identities: Identities::default(),
             kms: NamedKeys::default(),
+            in_order: InOrder::default(),
         }
     }
 

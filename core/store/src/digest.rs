@@ -69,6 +69,16 @@ impl BodyDigest {
         Ok(md5.finalize().into())
     }
 
+    /// The digest of the bytes up to now; more may come.
+    pub(crate) async fn so_far(&mut self) -> StoreResult<[u8; 16]> {
+        let mut md5 = self.take().await?;
+        self.gathered.drain(..).for_each(|bytes| md5.update(bytes));
+        self.gathered_bytes = 0;
+        let digest = md5.clone().finalize().into();
+        self.state = State::Here(md5);
+        Ok(digest)
+    }
+
     async fn take(&mut self) -> StoreResult<Md5> {
         match std::mem::replace(&mut self.state, State::Gone) {
             State::Here(md5) => Ok(md5),

@@ -35,7 +35,6 @@ mod sweep;
 mod user;
 mod volume;
 
-pub use api::files;
 pub use api::{
     AccessKeyInfo, AccountSettings, AclInfo, AclRequest, AssumeRole, AttachedInfo, BUCKET_TAGS_MAX,
     BucketEncryption, BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions,
@@ -56,6 +55,7 @@ pub use api::{
     VersionListPage, VersionListRequest, Versioning, VolumeInfo, Watermarks, WhenFull, WriteConditions,
     check_tags,
 };
+pub use api::{files, posix_acl};
 pub use durability::Durability;
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 pub use gw_data::DataStatus;

@@ -83,6 +83,10 @@ impl Pins {
         state.writers.remove(&inode);
         true
     }
+    /// Handles that may write, over all mounts.
+    pub(crate) fn writers(&self, inode: InodeId) -> usize {
+        self.0.lock().writers.get(&inode).copied().unwrap_or_default()
+    }
     pub(crate) fn is_written(&self, inode: InodeId) -> bool {
         self.0.lock().writers.contains_key(&inode)
     }

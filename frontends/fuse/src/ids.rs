@@ -34,6 +34,11 @@ pub struct BadIdMap {
 }
 
 impl IdMap {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// The id on this machine of a stored one.
     pub fn here(&self, stored: u32) -> u32 {
         self.find(stored, |range| (range.stored, range.here)).unwrap_or(OVERFLOW_ID)

@@ -10,7 +10,7 @@ use gw_memory_files::{MemoryFiles, MemoryLimits};
 use gw_sim::SimClock;
 use gw_store::files::{Caller, FileId, Files, Found, HandleId, OpenFlags};
 
-const ME: Caller = Caller { uid: 1000, gid: 1000, pid: 1 };
+const ME: Caller = Caller { uid: 1000, gid: 1000, pid: 1, umask: 0 };
 const BOTH: OpenFlags =
     OpenFlags { read: true, write: true, append: false, truncate: false, sync: false, exclusive: false };
 

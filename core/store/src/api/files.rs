@@ -106,6 +106,8 @@ pub struct Caller {
     pub gid: u32,
     /// Process, for messages.
     pub pid: u32,
+    /// Bits that are taken off the mode of what it makes, where the directory has no default access list.
+    pub umask: u32,
 }
 
 /// What an inode is.
@@ -355,7 +357,8 @@ pub trait Files: Send + Sync + 'static {
     ) -> FilesResult<FileAttr>;
     /// Where a symlink points.
     fn readlink(&self, id: FileId) -> FilesResult<Vec<u8>>;
-    /// Makes a file, fifo, socket or device. `mode` has the umask taken off.
+    /// Makes a file, fifo, socket or device. `mode` is what was asked for: the umask is the caller's, and
+    /// counts unless the directory hands an access list on (so for `mkdir` and `create`, too).
     fn mknod(
         &self,
         caller: &Caller,

@@ -15,6 +15,7 @@ mod lock;
 mod logging;
 mod multipart;
 mod object;
+pub mod posix_acl;
 mod rules;
 mod status;
 mod user;

@@ -22,6 +22,7 @@
 //! **Leases.** While a volume is attached its row has a lease, and only changes that bring its
 //! epoch are taken ([`Hand`]); everything that would replace or delete the inode is refused.
 
+mod in_order;
 mod publish;
 mod read;
 mod share;
@@ -36,8 +37,12 @@ use crate::core::{Core, UsageChange, Work, load_bucket};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::rows::{self, BucketRow, FileBody, InodeBody, InodeRow, VolumeRow, WorkingRow, key};
 
-pub(crate) use read::FilePiece;
+pub(crate) use in_order::InOrder;
+pub(crate) use read::{FilePiece, ReadView};
 pub(crate) use write::FILE_BYTES_MAX;
+
+/// The extended attribute that gives a program capabilities.
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// A file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +90,10 @@ impl File {
     pub(crate) fn load(read: &impl Read, at: &FileAt) -> StoreResult<Self> {
         let bucket = load_bucket(read, &at.bucket)?.ok_or(StoreErrorKind::NoSuchBucket)?;
         let row: Option<InodeRow> = rows::load(read, "inode", &key::inode(at.inode))?;
+        Self::new(bucket, row)
+    }
+
+    fn new(bucket: BucketRow, row: Option<InodeRow>) -> StoreResult<Self> {
         let row = row.filter(|row| row.bucket == bucket.root).ok_or(StoreErrorKind::NoSuchKey)?;
         let file = Self { bucket, row };
         if let Some(published) = &file.body()?.published
@@ -171,6 +180,7 @@ impl Work<'_, '_> {
     pub(crate) fn change_file(&mut self, at: &FileAt, hand: Hand) -> StoreResult<Change> {
         let mut file = File::load(&*self.txn, at)?;
         self.check_lease(at.inode, Some(hand))?;
+        self.core.in_order.changed(at.inode);
         let before = file.row.clone();
         let stream = hand.stream(&file.bucket);
         self.txn.stream(stream);
@@ -189,6 +199,8 @@ impl Work<'_, '_> {
         if hand == Hand::Mount {
             file.row.posix.mtime = self.now;
             file.row.posix.ctime = self.now;
+            // Capabilities were given to the bytes that were there (capabilities(7)).
+            file.row.xattrs.retain(|(name, _)| name != CAPABILITY);
         }
         let body = file.body_mut()?;
         body.working = Some(map);

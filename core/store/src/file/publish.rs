@@ -3,7 +3,8 @@
 //! The inode stays, because handles and exports hold it. Without versions its old bytes go (with their
 //! last reader). Where the bucket keeps versions, the old object moves to an inode of its own and becomes
 //! noncurrent there. Every name of the file shows the new state. Checksums and part lists of the old
-//! bytes go, headers and metadata stay; the ETag is random and of the `-0` form.
+//! bytes go, headers and metadata stay; the ETag is random and of the `-0` form, but for a file that was
+//! written once in order ([`super::InOrder`]), which has the MD5 that a PUT would give it.
 //!
 //! A file whose names all lead elsewhere by now (somebody has put an object there) has nothing to
 //! publish to: its working map goes.
@@ -14,6 +15,7 @@ use gw_types::{BucketName, InodeId, Lsn};
 use super::{File, FileAt};
 use crate::api::{Etag, ObjectAttributes, Versioning};
 use crate::core::{Core, UsageChange, Work};
+use crate::digest;
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::history;
 use crate::namespace::{self, Presence, Spot};
@@ -107,6 +109,11 @@ impl Work<'_, '_> {
             return Ok(Publishing::Unchanged);
         }
         let InodeBody::File(body) = &mut row.body else { return Err(StoreError::invalid("not a file")) };
+        let etag = match self.core.in_order.md5(at.inode, working.len) {
+            _ if working.len == 0 => Etag::Md5(digest::md5(&[])),
+            Some(md5) => Etag::Md5(md5),
+            None => etag,
+        };
         let old = body.published.take();
         let mut attributes =
             old.as_ref().map_or_else(ObjectAttributes::default, |old| old.attributes.clone());

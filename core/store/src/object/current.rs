@@ -7,6 +7,7 @@
 use gw_data::DataMap;
 use gw_types::{InodeId, Timestamp, VersionSeq};
 
+use crate::api::posix_acl::{self, Xattrs};
 use crate::api::{
     Checksum, Etag, ObjectAttributes, ObjectPart, PutOutcome, VersionId, Versioning, WriteConditions,
 };
@@ -90,7 +91,7 @@ impl Work<'_, '_> {
         let version = self.new_version();
         let inode = self.new_inode();
         let null = versioning != Versioning::Enabled;
-        let posix = self.inherit(old.as_ref())?;
+        let inherited = self.inherit(old.as_ref())?;
         let had_history = match &found {
             Some(spot) if versioning != Versioning::Off => history::newest(&*self.txn, spot)?.is_some(),
             _ => false,
@@ -125,7 +126,7 @@ impl Work<'_, '_> {
         if published.has_parts {
             self.put_row(key::parts_of(inode), &PartsRow(object.parts));
         }
-        let mut outcome = self.write_object(bucket, &spot, inode, posix, published);
+        let mut outcome = self.write_object(bucket, &spot, inode, inherited, published);
         outcome.encryption = encryption;
         outcome.expiry = expiry;
         change.objects += 1;
@@ -146,7 +147,7 @@ impl Work<'_, '_> {
         bucket: &BucketRow,
         spot: &Spot,
         inode: InodeId,
-        posix: Posix,
+        (posix, xattrs): (Posix, Xattrs),
         published: Published,
     ) -> PutOutcome {
         let summary = published.summary();
@@ -164,7 +165,7 @@ impl Work<'_, '_> {
             bucket: bucket.root,
             posix,
             places: vec![Place { parent: spot.parent, name: spot.name.clone() }],
-            xattrs: Vec::new(),
+            xattrs,
             body: InodeBody::File(Box::new(FileBody { working: None, published: Some(published) })),
         };
         self.put_row(key::inode(inode), &row);
@@ -248,13 +249,16 @@ impl Work<'_, '_> {
         self.give_up(inode, maps)
     }
 
-    /// Owner and mode of the name pass to the new object.
-    fn inherit(&self, old: Option<&Leaf>) -> StoreResult<Posix> {
+    /// Owner and mode of a file pass to the new object of its name, and so does its access list, which
+    /// says what the mode's group bits mean.
+    fn inherit(&self, old: Option<&Leaf>) -> StoreResult<(Posix, Xattrs)> {
         let defaults = &self.core.config.posix;
         let fresh = namespace::posix(defaults.file_mode, defaults.uid, defaults.gid, self.now, 1);
-        let Some(old) = old else { return Ok(fresh) };
-        let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(old.inode))?;
-        Ok(Posix { mode: row.posix.mode & !SUID_SGID, uid: row.posix.uid, gid: row.posix.gid, ..fresh })
+        let Some(old) = old.filter(|old| old.kind == LeafKind::File) else { return Ok((fresh, Vec::new())) };
+        let mut row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(old.inode))?;
+        row.xattrs.retain(|(name, _)| name == posix_acl::ACCESS);
+        let mode = row.posix.mode & !SUID_SGID;
+        Ok((Posix { mode, uid: row.posix.uid, gid: row.posix.gid, ..fresh }, row.xattrs))
     }
 }
 

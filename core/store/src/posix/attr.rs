@@ -11,6 +11,8 @@ use gw_types::{Action, InodeId, Timestamp};
 use super::buckets::time;
 use super::{StoreFiles, load};
 use crate::api::files::{Errno, FileAttr, FileId, FileKind, FileTime, FilesResult, Found, SetAttr, SetTime};
+use crate::api::posix_acl::{self, PosixAcl};
+use crate::file::CAPABILITY;
 use crate::rows::{FileBody, InodeBody, InodeRow, LeafKind, Posix, key};
 
 pub(super) const SET_UID: u32 = 0o4000;
@@ -129,6 +131,14 @@ pub(super) fn apply(row: &mut InodeRow, set: &SetAttr, now: Timestamp) {
     let posix = &mut row.posix;
     if let Some(mode) = set.mode {
         posix.mode = mode & MODE_BITS;
+        for (_, value) in row.xattrs.iter_mut().filter(|(name, _)| name == posix_acl::ACCESS) {
+            if let Ok(acl) = PosixAcl::parse(value) {
+                *value = acl.with_mode(mode).value();
+            }
+        }
+    }
+    if set.uid.is_some() || set.gid.is_some() {
+        row.xattrs.retain(|(name, _)| name != CAPABILITY);
     }
     posix.uid = set.uid.unwrap_or(posix.uid);
     posix.gid = set.gid.unwrap_or(posix.gid);

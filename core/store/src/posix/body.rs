@@ -1,8 +1,8 @@
 //! Bytes of files, and when S3 sees them.
 //!
 //! Handles change the working map ([`crate::file`]); S3 goes on seeing what was published. It is
-//! published when the last writer closes, at `fsync` and `syncfs`, and by the next start; in a bucket
-//! with versions only by the last close and the start, each time as a new version. A file without names
+//! published when the last writer closes a descriptor, at `fsync` and `syncfs`, and by the next start; in a
+//! bucket with versions only when the last writer is gone and by the start, each time as a new version. A file without names
 //! is never published. Writes are answered when they are committed, with `O_SYNC` when they are durable.
 
 use std::ops::Range;
@@ -59,9 +59,9 @@ impl StoreFiles {
     }
 
     pub(super) async fn read_bytes(&self, handle: HandleId, offset: u64, len: u32) -> FilesResult<Bytes> {
-        let (_, at) = self.reading(handle)?;
+        let (handle, at) = self.reading(handle)?;
         let end = offset.saturating_add(u64::from(len));
-        let mut pieces = self.core.file_read(&at, offset..end).await?;
+        let mut pieces = self.core.file_read_again(&at, &handle.view, offset..end).await?;
         if let [FilePiece::Data(bytes)] = pieces.as_mut_slice() {
             return Ok(std::mem::take(bytes));
         }
@@ -95,6 +95,10 @@ impl StoreFiles {
         let append = handle.flags.append && !with.from_cache;
         let _turn = if append { Some(self.append_turn(at.inode).lock().await) } else { None };
         let offset = if append { self.core.file(&at)?.len()? } else { offset };
+        if offset == 0 && self.core.file(&at)?.len()? == 0 {
+            self.core.in_order.begin(at.inode);
+        }
+        let digest = self.core.in_order.take(at.inode, offset);
         let pieces = [(offset, bytes)];
         let mut tries = 1;
         let lsn = loop {
@@ -107,6 +111,10 @@ impl StoreFiles {
             }
         };
         self.announce(at.inode, lsn);
+        if let Some(digest) = digest {
+            let [(_, bytes)] = pieces;
+            self.core.in_order.carry_on(at.inode, digest, bytes).await;
+        }
         if handle.flags.sync {
             self.secure(handle.root, lsn).await?;
         }
@@ -305,6 +313,9 @@ impl StoreFiles {
             Some(root) if last => self.publish(inode, root, true),
             _ => Ok(()),
         };
+        if last {
+            self.core.in_order.forget(inode);
+        }
         self.let_go(inode, Hold::Open, 1);
         published
     }
@@ -324,8 +335,33 @@ impl StoreFiles {
         self.core.secure(lsn, stream, level).await.map_err(of_sync)
     }
 
+    /// Somebody closes a descriptor of a handle. Whoever asks S3 after that finds the file, if nobody
+    /// else writes it; in a bucket with versions only the handle's end makes one.
+    pub(super) async fn flush_handle(&self, handle: HandleId) -> FilesResult<()> {
+        let handle = self.table.handle(handle)?;
+        let (Some(inode), Some(root), true) = (handle.inode, handle.root, handle.flags.write) else {
+            return Ok(());
+        };
+        if self.core.pins.writers(inode) > 1 {
+            return Ok(());
+        }
+        self.core.in_order.settle(inode).await;
+        self.publish(inode, root, false)
+    }
+
+    pub(super) async fn release_handle(&self, id: HandleId) -> FilesResult<()> {
+        let handle = self.table.handle(id)?;
+        if let (Some(inode), true) = (handle.inode, handle.flags.write) {
+            self.core.in_order.settle(inode).await;
+        }
+        self.close_handle(id)
+    }
+
     pub(super) async fn sync_handle(&self, handle: HandleId) -> FilesResult<()> {
         let handle = self.table.handle(handle)?;
+        if let (Some(inode), true) = (handle.inode, handle.flags.write) {
+            self.core.in_order.settle(inode).await;
+        }
         if let (Some(inode), Some(root), true) = (handle.inode, handle.root, handle.flags.write) {
             self.publish(inode, root, false)?;
         }

@@ -309,10 +309,10 @@ impl Files for StoreFiles {
         self.write_bytes(handle, offset, bytes, flags).await
     }
     async fn flush(&self, handle: HandleId) -> FilesResult<()> {
-        self.table.handle(handle).map(|_| ())
+        self.flush_handle(handle).await
     }
     async fn release(&self, handle: HandleId) -> FilesResult<()> {
-        self.close_handle(handle)
+        self.release_handle(handle).await
     }
     async fn fsync(&self, handle: HandleId, _: bool) -> FilesResult<()> {
         self.sync_handle(handle).await
@@ -370,8 +370,15 @@ impl Files for StoreFiles {
         self.sync_handle(handle).await
     }
 
-    fn setxattr(&self, _: &Caller, id: FileId, name: &[u8], value: &[u8], how: SetXattr) -> FilesResult<()> {
-        self.xattr_set(id, name, Some(value), how)
+    fn setxattr(
+        &self,
+        caller: &Caller,
+        id: FileId,
+        name: &[u8],
+        value: &[u8],
+        how: SetXattr,
+    ) -> FilesResult<()> {
+        self.xattr_set(caller, id, name, Some(value), how)
     }
     fn getxattr(&self, _: &Caller, id: FileId, name: &[u8]) -> FilesResult<Vec<u8>> {
         self.xattr_get(id, name)
@@ -379,8 +386,8 @@ impl Files for StoreFiles {
     fn listxattr(&self, _: &Caller, id: FileId) -> FilesResult<Vec<Vec<u8>>> {
         self.xattr_list(id)
     }
-    fn removexattr(&self, _: &Caller, id: FileId, name: &[u8]) -> FilesResult<()> {
-        self.xattr_set(id, name, None, SetXattr::Either)
+    fn removexattr(&self, caller: &Caller, id: FileId, name: &[u8]) -> FilesResult<()> {
+        self.xattr_set(caller, id, name, None, SetXattr::Either)
     }
 
     fn statfs(&self) -> FilesResult<FilesStatus> {

@@ -13,6 +13,7 @@ use super::table::Hold;
 use super::view::{self, What, check_new, directory_name};
 use super::{Here, StoreFiles, load, load_directory};
 use crate::api::files::{Caller, Errno, FileId, FileKind, FilesError, FilesResult, Found};
+use crate::api::posix_acl::{self, Fresh, Xattrs};
 use crate::api::{ContentHeaders, Etag, ObjectAttributes, Versioning};
 use crate::core::{UsageChange, Work, load_usage};
 use crate::error::StoreResult;
@@ -64,11 +65,20 @@ pub(super) fn leaf_kind(kind: FileKind) -> FilesResult<LeafKind> {
     })
 }
 
-/// Owner and mode of what `caller` makes in a directory.
-fn owned(work: &Work<'_, '_>, caller: &Caller, parent: &InodeRow, mode: u32, nlink: u32) -> Posix {
+/// Owner, mode and access lists of what `caller` makes in a directory.
+fn owned(
+    work: &Work<'_, '_>,
+    caller: &Caller,
+    parent: &InodeRow,
+    (mode, nlink): (u32, u32),
+) -> (Posix, Xattrs) {
     let set_gid = parent.posix.mode & SET_GID != 0;
     let gid = if set_gid { parent.posix.gid } else { caller.gid };
-    namespace::posix(mode & MODE_BITS, caller.uid, gid, work.now, nlink)
+    let default = parent.xattrs.iter().find(|(name, _)| name == posix_acl::DEFAULT);
+    let default = default.map(|(_, value)| value.as_slice());
+    // Of all kinds only directories begin with two names.
+    let Fresh { mode, lists } = Fresh::new(default, mode & MODE_BITS, caller.umask, nlink == 2);
+    (namespace::posix(mode, caller.uid, gid, work.now, nlink), lists)
 }
 
 impl StoreFiles {
@@ -93,13 +103,16 @@ impl StoreFiles {
             self.make_explicit(work, &here, parent, &directory, true)?;
             let inode = work.new_inode();
             let body = new.body(work, &FileAt { bucket: here.name.clone(), inode });
-            let row = InodeRow {
-                bucket: here.row.root,
-                posix: owned(work, caller, &directory, new.mode, 1),
-                places: vec![Place { parent, name: name.to_vec() }],
-                xattrs: Vec::new(),
-                body,
+            let (posix, xattrs) = match new.kind {
+                // Nobody asks for the mode of a symlink.
+                LeafKind::Symlink => {
+                    let bare = InodeRow { xattrs: Vec::new(), ..directory.clone() };
+                    owned(work, &Caller { umask: 0, ..*caller }, &bare, (new.mode, 1))
+                }
+                _ => owned(work, caller, &directory, (new.mode, 1)),
             };
+            let places = vec![Place { parent, name: name.to_vec() }];
+            let row = InodeRow { bucket: here.row.root, posix, places, xattrs, body };
             work.put_row(key::inode(inode), &row);
             let leaf = Leaf { inode, kind: new.kind, published: None, cookie: None };
             work.set_leaf(&Spot { parent, name: name.to_vec() }, Some(leaf));
@@ -124,7 +137,7 @@ impl StoreFiles {
             let full = directory_name(name);
             self.may(&*work.txn, &here, Action::PutObject, Some((parent, &full)))?;
             self.make_explicit(work, &here, parent, &directory, true)?;
-            let mut posix = owned(work, caller, &directory, mode, 2);
+            let (mut posix, lists) = owned(work, caller, &directory, (mode, 2));
             posix.mode |= directory.posix.mode & SET_GID;
             let inode = match namespace::dentry(&*work.txn, parent, &full)? {
                 // It has history, and comes back to life under its number.
@@ -134,7 +147,7 @@ impl StoreFiles {
             work.put_mark(&here.row, inode, true)?;
             let mut row = load(&*work.txn, inode)?;
             row.posix = posix;
-            row.xattrs.clear();
+            row.xattrs = lists;
             work.put_row(key::inode(inode), &row);
             Ok((inode, row))
         })

@@ -305,6 +305,10 @@ impl Work<'_, '_> {
         mut leaf: Leaf,
         change: &mut UsageChange,
     ) -> FilesResult<()> {
+        if namespace::leaf(&*self.txn, spot)?.is_some() {
+            // Two names that are exchanged, one of them of a directory that hides a file.
+            return Err(FilesError::new(Errno::Exists, "a file stands behind the directory's name"));
+        }
         let mut row = load(&*self.txn, leaf.inode)?;
         row.places.push(Place { parent: spot.parent, name: spot.name.clone() });
         row.posix.nlink = row.places.len() as u32;

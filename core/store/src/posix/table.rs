@@ -12,6 +12,7 @@ use gw_types::InodeId;
 use parking_lot::Mutex;
 
 use crate::api::files::{Errno, FileId, FilesError, FilesResult, HandleId, OpenFlags};
+use crate::file::ReadView;
 use crate::pins::Pins;
 
 /// Positions that an open directory remembers exactly.
@@ -50,6 +51,7 @@ pub(super) struct Handle {
     pub(super) root: Option<InodeId>,
     pub(super) flags: OpenFlags,
     pub(super) positions: Mutex<Positions>,
+    pub(super) view: ReadView,
 }
 
 /// Where `readdir` has been lately: cookies and the names they stand behind. So a name that was
@@ -154,7 +156,8 @@ impl Table {
         state.last_handle += 1;
         let id = state.last_handle;
         let (inode, root) = place.unzip();
-        state.handles.insert(id, Arc::new(Handle { inode, root, flags, positions: Mutex::default() }));
+        let (positions, view) = Default::default();
+        state.handles.insert(id, Arc::new(Handle { inode, root, flags, positions, view }));
         Ok(HandleId(id))
     }
     pub(super) fn handle(&self, id: HandleId) -> FilesResult<Arc<Handle>> {

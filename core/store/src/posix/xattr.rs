@@ -5,7 +5,8 @@
 //!   user.s3.content-type ...   the header of that name: content-type, -encoding, -disposition, -language,
 //!                              cache-control, expires
 //!   user.s3.key, user.s3.etag  read only, and not listed but for a key that has no name of its own
-//!   anything else              kept beside the inode: user., trusted., security., system.posix_acl_*
+//!   system.posix_acl_*         access lists ([`crate::posix_acl`]), one with the mode
+//!   anything else              kept beside the inode: user., trusted., security.
 //! ```
 //!
 //! S3's metadata belongs to what is published. While a file is not, it is kept with the inode and goes
@@ -13,9 +14,11 @@
 
 use gw_db::Read;
 
+use super::attr::SET_GID;
 use super::view::{What, is_escaped};
 use super::{StoreFiles, load, path_of};
-use crate::api::files::{Errno, FileId, FilesError, FilesResult, SetXattr};
+use crate::api::files::{Caller, Errno, FileId, FilesError, FilesResult, SetXattr};
+use crate::api::posix_acl::{self, PosixAcl};
 use crate::api::{ContentHeaders, ObjectAttributes, Versioning};
 use crate::namespace;
 use crate::object::check_attributes;
@@ -33,7 +36,7 @@ const META: &str = "user.s3.meta.";
 const KEY: &str = "user.s3.key";
 const ETAG: &str = "user.s3.etag";
 const SPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
+const ACLS: [&[u8]; 2] = [posix_acl::ACCESS, posix_acl::DEFAULT];
 
 /// The header that `user.s3.NAME` stands for.
 fn header<'a>(headers: &'a mut ContentHeaders, name: &str) -> Option<&'a mut Option<String>> {
@@ -155,6 +158,7 @@ impl StoreFiles {
     /// Sets (`Some`) or takes off one attribute.
     pub(super) fn xattr_set(
         &self,
+        caller: &Caller,
         id: FileId,
         name: &[u8],
         value: Option<&[u8]>,
@@ -174,6 +178,7 @@ impl StoreFiles {
                 row = load(&*work.txn, inode)?;
             }
             match s3_name(name) {
+                _ if ACLS.contains(&name) => set_list(&mut row, caller, name, value, how)?,
                 Some(name) => set_s3(&mut row, here.row.settings.versioning, name, value, how)?,
                 None => set_own(&mut row.xattrs, name, value, how)?,
             }
@@ -214,6 +219,44 @@ impl StoreFiles {
         }
         Ok(names)
     }
+}
+
+/// Sets or takes off an access list. One that is no more than a mode is not kept.
+fn set_list(
+    row: &mut InodeRow,
+    caller: &Caller,
+    name: &[u8],
+    value: Option<&[u8]>,
+    how: SetXattr,
+) -> FilesResult<()> {
+    let is_access = name == posix_acl::ACCESS;
+    let there = row.xattrs.iter().any(|(other, _)| other == name);
+    let Some(value) = value else {
+        // To take off what is not there is no error (Linux, `set_posix_acl`).
+        row.xattrs.retain(|(other, _)| other != name);
+        return Ok(());
+    };
+    judge(there, true, how)?;
+    let acl = PosixAcl::parse(value).map_err(|_| Errno::Invalid)?;
+    match &row.body {
+        InodeBody::Symlink(_) => return Err(Errno::NotSupported.into()),
+        InodeBody::Directory(_) => {}
+        _ if is_access => {}
+        _ => return Err(Errno::Access.into()),
+    }
+    if is_access {
+        row.posix.mode = row.posix.mode & !0o777 | acl.mode();
+        // Who is neither root nor of the group may not keep set-group. Further groups of the caller are
+        // not known here, and do not count.
+        if caller.uid != 0 && caller.gid != row.posix.gid {
+            row.posix.mode &= !SET_GID;
+        }
+        if acl.is_mode() {
+            row.xattrs.retain(|(other, _)| other != name);
+            return Ok(());
+        }
+    }
+    set_own(&mut row.xattrs, name, Some(value), SetXattr::Either)
 }
 
 fn set_s3(

@@ -21,7 +21,7 @@ fn random_key(rng: &mut Rng) -> String {
 }
 
 /// A text near the keys: one of them, cut, or anything.
-fn random_text(rng: &mut Rng, keys: &BTreeSet<String>) -> String {
+pub fn random_text(rng: &mut Rng, keys: &BTreeSet<String>) -> String {
     let Some(chosen) = keys.iter().nth(rng.below(keys.len() as u64) as usize) else { return random_key(rng) };
     match rng.below(4) {
         0 => random_key(rng),
@@ -46,7 +46,7 @@ pub fn common(prefix: &str, delimiter: Option<&str>, key: &str) -> Option<String
 }
 
 /// Every line of a listing, without pages.
-fn model(keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>, start: &ListStart) -> Vec<Line> {
+pub fn model(keys: &BTreeSet<String>, prefix: &str, delimiter: Option<&str>, start: &ListStart) -> Vec<Line> {
     let mut lines = Vec::new();
     for key in keys.iter().filter(|key| key.starts_with(prefix)) {
         let common = common(prefix, delimiter, key);

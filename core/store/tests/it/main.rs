@@ -6,6 +6,7 @@ mod access;
 mod assemble;
 mod buckets;
 mod crash;
+mod cross;
 mod events;
 mod express;
 mod iam;

@@ -9,11 +9,14 @@
 mod requests;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fuser::{FileHandle, FopenFlags, Generation, ReplyEmpty, ReplyEntry, ReplyXattr, Request};
 use gw_store::files::{self, Caller, DirEntry, FileId, Files, FilesResult, Found, HandleId, SetAttr};
+use gw_store::posix_acl::{self, PosixAcl};
 use parking_lot::Mutex;
 
 use crate::config::MountOptions;
@@ -60,13 +63,29 @@ impl Frontend {
     fn caller(&self, req: &Request) -> Caller {
         let stored = |map: &IdMap, id| map.stored(id).unwrap_or(OVERFLOW_ID);
         let (uid, gid) = (stored(&self.options.uids, req.uid()), stored(&self.options.gids, req.gid()));
-        Caller { uid, gid, pid: req.pid() }
+        Caller { uid, gid, pid: req.pid(), umask: 0 }
     }
 
     /// Whoever makes something must have an id that can be stored.
-    fn maker(&self, req: &Request) -> Answer<Caller> {
+    fn maker(&self, req: &Request, umask: u32) -> Answer<Caller> {
         let known = self.options.uids.stored(req.uid()).zip(self.options.gids.stored(req.gid()));
-        known.map(|(uid, gid)| Caller { uid, gid, pid: req.pid() }).ok_or(fuser::Errno::EOVERFLOW)
+        known.map(|(uid, gid)| Caller { uid, gid, pid: req.pid(), umask }).ok_or(fuser::Errno::EOVERFLOW)
+    }
+
+    /// The value of an access list with other numbers for its users and groups; all other values as
+    /// they are.
+    fn list_ids(&self, name: &OsStr, value: &[u8], stored: bool) -> Answer<Vec<u8>> {
+        let (uids, gids) = (&self.options.uids, &self.options.gids);
+        let is_list = name.as_bytes() == posix_acl::ACCESS || name.as_bytes() == posix_acl::DEFAULT;
+        if !is_list || uids.is_empty() && gids.is_empty() {
+            return Ok(value.to_vec());
+        }
+        let acl = PosixAcl::parse(value).map_err(|_| fuser::Errno::EINVAL)?;
+        let mapped = match stored {
+            true => acl.map_ids(|id| uids.stored(id), |id| gids.stored(id)),
+            false => acl.map_ids(|id| Some(uids.here(id)), |id| Some(gids.here(id))),
+        };
+        mapped.map(|acl| acl.value()).ok_or(fuser::Errno::EOVERFLOW)
     }
 
     fn attr(&self, attr: &files::FileAttr) -> fuser::FileAttr {

@@ -45,7 +45,11 @@ impl Filesystem for Frontend {
             | InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_HANDLE_KILLPRIV_V2
             | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP;
+            | InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP
+            // The kernel enforces access lists; where one is handed down the umask does not count, so the
+            // kernel must not take it off.
+            | InitFlags::FUSE_POSIX_ACL
+            | InitFlags::FUSE_DONT_MASK;
         if self.options.cache.writeback {
             wanted |= InitFlags::FUSE_WRITEBACK_CACHE;
         }
@@ -151,11 +155,11 @@ impl Filesystem for Frontend {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let answer = self.maker(req).and_then(|caller| {
+        let answer = self.maker(req, umask).and_then(|caller| {
             self.engine.meta(Op::Mknod, |files| {
                 let kind = convert::made_kind(mode).ok_or(Errno::Invalid)?;
                 files.mknod(&caller, FileId(parent.0), name.as_bytes(), kind, mode & 0o7777, rdev)
@@ -164,8 +168,8 @@ impl Filesystem for Frontend {
         self.entry(answer, reply);
     }
 
-    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let answer = self.maker(req).and_then(|caller| {
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
+        let answer = self.maker(req, umask).and_then(|caller| {
             self.engine.meta(Op::Mkdir, |files| {
                 files.mkdir(&caller, FileId(parent.0), name.as_bytes(), mode & 0o7777)
             })
@@ -174,7 +178,7 @@ impl Filesystem for Frontend {
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let answer = self.maker(req).and_then(|caller| {
+        let answer = self.maker(req, 0).and_then(|caller| {
             self.engine.meta(Op::Symlink, |files| {
                 let target = target.as_os_str().as_bytes();
                 files.symlink(&caller, FileId(parent.0), name.as_bytes(), target)
@@ -230,12 +234,12 @@ impl Filesystem for Frontend {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         flags: i32,
         reply: ReplyCreate,
     ) {
         let flags = self.open_flags(flags);
-        let answer = self.maker(req).and_then(|caller| {
+        let answer = self.maker(req, umask).and_then(|caller| {
             self.engine.meta(Op::Create, |files| {
                 files.create(&caller, FileId(parent.0), name.as_bytes(), mode & 0o7777, flags)
             })
@@ -438,9 +442,13 @@ impl Filesystem for Frontend {
         reply: ReplyEmpty,
     ) {
         let caller = self.caller(req);
+        let value = match self.list_ids(name, value, true) {
+            Ok(value) => value,
+            Err(errno) => return reply.error(errno),
+        };
         empty(reply)(self.engine.meta(Op::Setxattr, |files| {
             let how = convert::set_xattr(flags).ok_or(Errno::Invalid)?;
-            files.setxattr(&caller, FileId(ino.0), name.as_bytes(), value, how)
+            files.setxattr(&caller, FileId(ino.0), name.as_bytes(), &value, how)
         }));
     }
 
@@ -448,7 +456,7 @@ impl Filesystem for Frontend {
         let caller = self.caller(req);
         let answer =
             self.engine.meta(Op::Getxattr, |files| files.getxattr(&caller, FileId(ino.0), name.as_bytes()));
-        xattr(answer, size, reply);
+        xattr(answer.and_then(|value| self.list_ids(name, &value, false)), size, reply);
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {

@@ -90,7 +90,7 @@ async fn a_dropped_mount_is_gone() {
     }
     let files = memory();
     let place = mount(files.clone(), MountOptions::default()).await;
-    let caller = Caller { uid: 0, gid: 0, pid: 1 };
+    let caller = Caller { uid: 0, gid: 0, pid: 1, umask: 0 };
     files.mkdir(&caller, FileId::ROOT, b"inside", 0o755).unwrap();
     let inside = place.at.join("inside");
     let seen = inside.clone();

@@ -3,5 +3,6 @@
 mod hanging;
 mod harness;
 mod life;
+mod lists;
 mod posix;
 mod remembered;

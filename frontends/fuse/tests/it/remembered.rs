@@ -14,7 +14,7 @@ use gw_store::files::{Caller, FileId, Files, OpenFlags, WriteFlags};
 use crate::hanging::Hanging;
 use crate::harness::{Place, can_mount, memory, mount, outside};
 
-const THEM: Caller = Caller { uid: 0, gid: 0, pid: 1 };
+const THEM: Caller = Caller { uid: 0, gid: 0, pid: 1, umask: 0 };
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A mount whose kernel believes everything for an hour.

@@ -173,7 +173,7 @@ async fn compare(seed: u64, ops: usize, versioned: bool) {
     for step in 0..ops {
         clock.advance(Duration::from_millis(1 + rng.below(1000)));
         let op = op(&mut rng, &known);
-        let caller = Caller { uid: rng.below(3) as u32, gid: rng.below(3) as u32, pid: 1 };
+        let caller = Caller { uid: rng.below(3) as u32, gid: rng.below(3) as u32, pid: 1, umask: 0 };
         let mut answers = Vec::new();
         for side in &mut sides {
             side.paths.caller = caller;

@@ -12,7 +12,7 @@ use gw_types::{Authenticated, Frontend};
 
 use crate::support::Here;
 
-pub const ROOT_USER: Caller = Caller { uid: 0, gid: 0, pid: 1 };
+pub const ROOT_USER: Caller = Caller { uid: 0, gid: 0, pid: 1, umask: 0 };
 pub const WRITE: OpenFlags =
     OpenFlags { read: true, write: true, append: false, truncate: false, sync: false, exclusive: false };
 
