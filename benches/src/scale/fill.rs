@@ -13,9 +13,11 @@ use gw_store::{BucketOptions, FinishOptions, PutOptions, Store, StoreConfig, Sto
 use gw_tee::{LocalStriper, RootKey, RootKeys};
 use gw_types::ports::{Clock, Keys};
 use gw_types::{Authenticated, BucketName, Frontend, Lsn, ObjectKey};
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
 use super::cli::ChildArgs;
+use super::lists::lists;
 use super::report::{Filled, Progress, Said, Times};
 use super::world::{MeteredDisk, NoMiners};
 use super::{Error, Result};
@@ -38,13 +40,16 @@ pub fn object_name(number: u64) -> String {
     format!("tenants/{:03}/documents/{mixed:016x}.json", mixed % DIRECTORIES)
 }
 
-struct World {
-    store: Store,
+/// The store, and what is measured of it.
+pub struct World {
+    pub store: Store,
     db: Arc<Db>,
     data: Arc<Data>,
     disk: Arc<MeteredDisk>,
-    who: Authenticated,
-    bucket: BucketName,
+    pub who: Authenticated,
+    pub bucket: BucketName,
+    /// A put holds it shared; who holds it alone has the store for itself.
+    quiet: RwLock<()>,
 }
 
 impl World {
@@ -78,12 +83,13 @@ impl World {
         let who = Authenticated::user("root", Frontend::Admin);
         let bucket = BucketName::new(BUCKET).map_err(|error| Error::Wrong(error.to_string()))?;
         store.bucket_create(&who, &bucket, BucketOptions::default()).await?;
-        Ok(Self { store, db, data, disk, who, bucket })
+        Ok(Self { store, db, data, disk, who, bucket, quiet: RwLock::new(()) })
     }
 
     /// Puts one object; says how often it was refused because the database was busy.
     async fn put(&self, number: u64, body: &Bytes) -> Result<u64> {
         let key = ObjectKey::new(object_name(number)).map_err(|error| Error::Wrong(error.to_string()))?;
+        let _not_quiet = self.quiet.read().await;
         let mut refused = 0;
         loop {
             match self.try_put(&key, body).await {
@@ -160,6 +166,10 @@ pub async fn fill(args: &ChildArgs, mut say: impl FnMut(&Said) -> Result<()>) ->
     (filled.catalog_objects, filled.catalog_bytes) = (done, stats.catalog_bytes);
     (filled.runs, filled.run_bytes) = (stats.runs as u64, stats.run_bytes);
     filled.device_written_bytes = device_written()? * filled.objects / done;
+    {
+        let _quiet = world.quiet.write().await;
+        filled.lists = lists(&world, args.objects).await?;
+    }
     while counts.done() < done + args.objects / 50 {
         look_after(&mut writers).await?;
     }

@@ -12,6 +12,7 @@
 
 pub mod cli;
 pub mod fill;
+pub mod lists;
 pub mod open;
 pub mod report;
 pub mod world;

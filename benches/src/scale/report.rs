@@ -103,6 +103,30 @@ pub struct Filled {
     pub run_bytes: u64,
     /// Bytes of journal that were kept at the end.
     pub journal_bytes: u64,
+    /// Listings, in the same process after a checkpoint, while nobody writes.
+    pub lists: Lists,
+}
+
+/// Pages of 1000 of three kinds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Lists {
+    /// Keys from a random one on, without a delimiter.
+    pub keys: Paged,
+    /// A directory's files, by delimiter.
+    pub directory: Paged,
+    /// A thousand directories, by delimiter.
+    pub directories: Paged,
+}
+
+/// One kind of page.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Paged {
+    /// Page by page.
+    pub times: Times,
+    /// Processor time of the process for a page, on average.
+    pub cpu_us: f64,
+    /// Entries and common prefixes of a page, on average.
+    pub entries: f64,
 }
 
 impl Filled {
@@ -188,6 +212,9 @@ const ROWS: &[Row] = &[
     ("written by the engine, an object", |m| per_object(m, m.filled.engine_written_bytes())),
     ("written to runs, an object", |m| per_object(m, m.filled.runs_written_bytes)),
     ("written to the journal, an object", |m| per_object(m, m.filled.journal_written_bytes)),
+    ("LIST from a random key: CPU, p50 / p99", |m| page(&m.filled.lists.keys)),
+    ("LIST of a directory, delimiter", |m| page(&m.filled.lists.directory)),
+    ("LIST of 1000 directories, delimiter", |m| page(&m.filled.lists.directories)),
     ("unclean open (its engine)", |m| seconds(&m.unclean)),
     ("clean open (its engine)", |m| seconds(&m.clean)),
     ("open without a catalog (rebuild)", |m| seconds(&m.rebuilt)),
@@ -207,6 +234,11 @@ fn per_object(measured: &Measured, bytes: u64) -> String {
 
 fn kept(measured: &Measured, bytes: u64) -> String {
     format!("{:.0} B", bytes as f64 / measured.filled.catalog_objects.max(1) as f64)
+}
+
+fn page(paged: &Paged) -> String {
+    let Paged { times, cpu_us, entries } = paged;
+    format!("{cpu_us:.0} us, {:.0} / {:.0} us, {entries:.0} entries", times.p50_us, times.p99_us)
 }
 
 fn seconds(opened: &Opened) -> String {
