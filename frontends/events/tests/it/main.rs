@@ -5,4 +5,5 @@
 mod backing;
 mod delivery;
 mod jetstream;
+mod nats_server;
 mod receiver;

@@ -79,9 +79,18 @@ impl Forms {
         let boundary = fields::boundary(text(header::CONTENT_TYPE)).ok_or_else(|| {
             Refusal::bad("MalformedPOSTRequest", "The Content-Type of a form needs a boundary.")
         })?;
-        let bucket = self.domains.bucket_of(text(header::HOST)).unwrap_or_else(|| {
-            percent::decode_query(parts.uri.path().trim_matches('/').split('/').next().unwrap_or_default())
-        });
+        let path = parts.uri.path().trim_start_matches('/');
+        let (bucket, key) = match self.domains.bucket_of(text(header::HOST)) {
+            Some(bucket) => (bucket, path),
+            None => {
+                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                (percent::decode_query(bucket), key)
+            }
+        };
+        if !key.trim_matches('/').is_empty() {
+            let message = "The specified method is not allowed against this resource.";
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
+        }
         let mut form = fields::read(body, &boundary).await?;
         let name = form.file_name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
         for (field, value) in &mut form.fields {

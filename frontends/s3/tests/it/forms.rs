@@ -45,13 +45,17 @@ fn sign_2(policy: &str) -> Vec<(&'static str, String)> {
 }
 
 async fn post(gateway: &Gateway, fields: &[(&str, String)], file: &str) -> Reply {
+    post_to(gateway, "/bucket", fields, file).await
+}
+
+async fn post_to(gateway: &Gateway, target: &str, fields: &[(&str, String)], file: &str) -> Reply {
     let mut body = String::new();
     for (name, value) in fields {
         body.push_str(&format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"));
     }
     body.push_str("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.txt\"\r\n");
     body.push_str(&format!("Content-Type: text/x\r\n\r\n{file}\r\n--B--\r\n"));
-    let request = gateway.wire("POST", "/bucket").with(|wire| wire.auth = Auth::Nothing);
+    let request = gateway.wire("POST", target).with(|wire| wire.auth = Auth::Nothing);
     request.header("content-type", "multipart/form-data; boundary=B").body(body.as_bytes()).send().await
 }
 
@@ -99,6 +103,9 @@ async fn what_the_policy_does_not_say_is_refused_and_leaves_nothing() {
     let mut forged = with(sign_4(POLICY), &[("key", "up/x")]);
     forged[3].1 = "0".repeat(64);
     assert_eq!(post(&gateway, &forged, "hello").await.code(), "SignatureDoesNotMatch");
+    // A form goes to a bucket; its key stands in a field.
+    let reply = post_to(&gateway, "/bucket/up/x", &with(sign_4(POLICY), &[("key", "up/x")]), "hello").await;
+    assert_eq!((reply.status, reply.code()), (405, "MethodNotAllowed"));
     gateway.assert_absent("up/x").await;
 }
 
