@@ -109,16 +109,38 @@ pub fn unmount(at: &Path) -> io::Result<Attempt> {
     }
 }
 
-/// Takes it out of the tree whoever uses it, and ends the connection as far as this process may: what
-/// is still open on it gets errors.
-pub fn cut_off(at: &Path) -> io::Result<()> {
+/// What became of a connection that was to be cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// What is still open on it gets errors.
+    Off,
+    /// It is out of the tree and serves those who have something open: only root may do more, or the
+    /// owner where fusectl is mounted.
+    Lingers,
+}
+
+/// Takes it out of the tree whoever uses it, and ends the connection as far as this process may.
+pub fn cut_off(at: &Path) -> io::Result<Cut> {
     // Ends the connection (fuse_umount_begin); that the mount then is still busy is no news.
-    let _ = umount2(at, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+    let ended = match umount2(at, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW) {
+        Err(Errno::EPERM) => abort(at).is_ok(),
+        _ => true,
+    };
     match umount2(at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        Err(Errno::EPERM) => fusermount(&["-u", "-z"], at).map(|_| ()),
-        Err(error) => Err(error.into()),
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+        Err(Errno::EPERM) => {
+            fusermount(&["-u", "-z"], at)?;
+        }
+        Err(error) => return Err(error.into()),
     }
+    Ok(if ended { Cut::Off } else { Cut::Lingers })
+}
+
+/// Ends a connection by the control file that belongs to whoever mounted it.
+fn abort(at: &Path) -> io::Result<()> {
+    let line = mounted(at)?.ok_or(io::ErrorKind::NotFound)?;
+    let number = line.device.rsplit(':').next().unwrap_or_default();
+    std::fs::write(format!("/sys/fs/fuse/connections/{number}/abort"), "1")
 }
 
 fn fusermount(args: &[&str], at: &Path) -> io::Result<bool> {

@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::announce::Announcer;
 use crate::config::MountOptions;
-use crate::device::{self, Attempt, MOUNT_KIND};
+use crate::device::{self, Attempt, Cut, MOUNT_KIND};
 use crate::engine::Engine;
 use crate::frontend::{Frontend, OpenHandles, Opened};
 use crate::metrics::MountMetrics;
@@ -91,6 +92,8 @@ struct Shared {
     metrics: Arc<MountMetrics>,
     watch: Arc<Watch>,
     open: OpenHandles,
+    /// Who has something open is served although nothing is mounted any more.
+    lingers: AtomicBool,
     /// What an unmount that was asked for has come to.
     asked: Mutex<Option<Ended>>,
     woken: Condvar,
@@ -130,6 +133,7 @@ impl Mount {
             metrics,
             watch,
             open: OpenHandles::default(),
+            lingers: AtomicBool::new(false),
             asked: Mutex::new(None),
             woken: Condvar::new(),
             runtime: runtime.clone(),
@@ -189,9 +193,13 @@ impl Mounted {
                 let _ = tokio::task::spawn_blocking(move || cutting.cut_off(Ended::CutOff)).await;
             }
         }
-        let outcome =
-            tokio::time::timeout(END_TIMEOUT + shared.options.limits.sync_timeout, self.wait()).await;
-        outcome.unwrap_or_else(|_| Ended::Failed("the connection to the kernel did not end".to_owned()))
+        let lingers = shared.lingers.load(Ordering::Acquire);
+        let (patience, why) = match lingers {
+            true => (Duration::ZERO, "it is served to those who have files open: only root may cut them off"),
+            false => (shared.options.limits.sync_timeout, "the connection to the kernel did not end"),
+        };
+        let outcome = tokio::time::timeout(END_TIMEOUT + patience, self.wait()).await;
+        outcome.unwrap_or_else(|_| Ended::Failed(why.to_owned()))
     }
 }
 
@@ -239,8 +247,12 @@ impl Shared {
 
     fn cut_off(&self, why: Ended) {
         *self.asked.lock() = Some(why);
-        if let Err(error) = device::cut_off(&self.at) {
-            tracing::warn!(at = %self.at.display(), %error, "the mount could not be taken away");
+        match device::cut_off(&self.at) {
+            Ok(Cut::Off) => {}
+            Ok(Cut::Lingers) => self.lingers.store(true, Ordering::Release),
+            Err(error) => {
+                tracing::warn!(at = %self.at.display(), %error, "the mount could not be taken away");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod hanging;
 mod harness;
+mod left;
 mod life;
 mod lists;
 mod posix;

@@ -8,6 +8,7 @@ mod model;
 mod names;
 mod paths;
 mod random;
+mod rights;
 mod views;
 
 pub use paths::{Looked, Paths, WRITE, mount};
