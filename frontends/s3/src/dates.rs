@@ -12,9 +12,11 @@ pub(crate) fn system_time(time: Timestamp) -> SystemTime {
     moved.unwrap_or(epoch)
 }
 
-/// The same moment for s3s.
+/// The same moment for s3s, in whole seconds: AWS lists what it says in HTTP dates, which have no
+/// more, and programs compare the two.
 pub(crate) fn to_s3(time: Timestamp) -> s3s::dto::Timestamp {
-    system_time(time).into()
+    const SECOND: i64 = 1_000_000_000;
+    system_time(Timestamp(time.0.div_euclid(SECOND).saturating_mul(SECOND))).into()
 }
 
 /// A moment of s3s's, in whole seconds, which is how AWS compares them.
@@ -47,6 +49,7 @@ mod tests {
         assert_eq!(http_date(system_time(time)), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(time));
         assert_eq!(from_s3(&to_s3(Timestamp(time.0 + 5))), time);
+        assert_eq!(to_s3(Timestamp(time.0 + 999_999_999)), to_s3(time));
         assert_eq!(parse_http_date("Sunday, 06-Nov-94 08:49:37 GMT"), Some(time));
         for bad in ["", "0", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT"] {
             assert_eq!(parse_http_date(bad), None, "{bad}");

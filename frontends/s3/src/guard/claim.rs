@@ -139,7 +139,8 @@ pub(crate) fn examine(
     let token = token(headers, &query)?;
     let claim = whose(headers, &query, regions)?;
     // Somebody without a key has no session either, and Version 2 does not sign the token.
-    if token.is_some() && claim.region.is_empty() {
+    let scoped = claim.access_key.is_some() && !query.has("AWSAccessKeyId");
+    if token.is_some() && !scoped {
         return Err(invalid_token());
     }
     Ok(Claim { token, ..claim })

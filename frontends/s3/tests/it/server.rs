@@ -100,7 +100,7 @@ async fn heads_have_a_maximum() {
     let long = gateway.wire("GET", "/bucket").header("x-long", &"x".repeat(17_000)).send().await;
     assert_eq!((long.status, long.code()), (431, "RequestHeaderSectionTooLarge"));
     let mut many = gateway.wire("GET", "/bucket");
-    for number in 0..120 {
+    for number in 0..300 {
         many = many.header(&format!("x-h{number}"), "v");
     }
     assert_eq!(many.send().await.status, 431);
