@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::access_log::AccessLogSection;
 use crate::error::{Context, Result, fail};
 use crate::mounts::options::MountSpec;
 use crate::notify::{self, NotifySection};
+use crate::territory::{RenewPolicy, Renewal};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +36,9 @@ pub struct Config {
     pub dispersal: DispersalSection,
     #[serde(default)]
     pub compaction: CompactionSection,
+    /// `[access_log]`: a line for each S3 request. Default none.
+    #[serde(default)]
+    pub access_log: AccessLogSection,
     /// `[[notify]]`: where events of buckets may go. Default nowhere.
     #[serde(default)]
     pub notify: Vec<NotifySection>,
@@ -191,6 +196,26 @@ pub struct TerritorySection {
     /// Bytes of it that bodies may not take, so that deleting and compacting have some. Default: 12 GiB
     /// (two deals of large bodies), but at most an eighth of the territory.
     pub reserve_bytes: Option<u64>,
+    /// When the gateway renews it by itself: `never`, `locks` (as long as object locks reach beyond its
+    /// end) or `always`. Each renewal spends money. Default `never`.
+    #[serde(default)]
+    pub renew: RenewPolicy,
+    /// Days that each renewal adds. Default 30.
+    pub renew_days: Option<u32>,
+    /// Days to go below which it is renewed. Default 14.
+    pub renew_days_left: Option<u32>,
+}
+
+impl TerritorySection {
+    /// How it is renewed.
+    pub fn renewal(&self) -> Renewal {
+        let default = Renewal::default();
+        Renewal {
+            policy: self.renew,
+            days: self.renew_days.unwrap_or(default.days),
+            days_left: self.renew_days_left.unwrap_or(default.days_left),
+        }
+    }
 }
 
 /// `[key]`
@@ -293,6 +318,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "store",
             "dispersal",
             "compaction",
+            "access_log",
             "notify",
             "mount",
         ],
@@ -315,8 +341,9 @@ const KEYS: &[(&str, &[&str])] = &[
     ("nbd", &["listen", "insecure", "users", "tls"]),
     ("nbd.tls", &["cert", "key", "clients", "clients_required"]),
     ("admin", &["listen"]),
+    ("access_log", &["to", "file_bytes_max", "files"]),
     ("chain", &["url", "account_file", "allow_insecure"]),
-    ("territory", &["name", "reserve_bytes"]),
+    ("territory", &["name", "reserve_bytes", "renew", "renew_days", "renew_days_left"]),
     ("key", &["file"]),
     ("store", &["catalog", "staging_bytes_max", "cache_bytes_max", "disk_cache_bytes_max"]),
     ("dispersal", &["seal_age_ms", "linger_ms"]),
@@ -341,6 +368,9 @@ impl Config {
         }
         if config.compaction.dead_percent > 100 {
             return fail("compaction.dead_percent is above 100; 100 switches it off");
+        }
+        if config.territory.renew_days == Some(0) {
+            return fail("territory.renew_days is 0; `renew = \"never\"` switches renewal off");
         }
         if let Some(engine) = &config.store.catalog
             && !["sled", "fjall"].contains(&engine.as_str())
@@ -397,6 +427,7 @@ fn refuse_unknown_in(section: &str, table: &toml::Table, known: &[&str]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::Config;
+    use crate::territory::RenewPolicy;
 
     const LEAST: &str =
         "[chain]\nurl = 'ws://127.0.0.1:9944'\n[territory]\nname = 'main'\n[key]\nfile = '/k'\n";
@@ -462,6 +493,18 @@ mod tests {
         assert!(specs[1].kernel.read_only && !specs[0].kernel.read_only);
         let error = Config::parse(&format!("{LEAST}{text}optons = ''\n")).unwrap_err().to_string();
         assert!(error.contains("mount.optons; did you mean mount.options?"), "{error}");
+    }
+
+    #[test]
+    fn a_territory_is_renewed_only_where_the_file_says_so() {
+        let renewal = |text: &str| {
+            let text = LEAST.replace("[key]", &format!("{text}\n[key]"));
+            Config::parse(&text).map(|config| config.territory.renewal())
+        };
+        assert_eq!(renewal("").unwrap().policy, RenewPolicy::Never);
+        let told = renewal("renew = 'locks'\nrenew_days = 90").unwrap();
+        assert_eq!((told.policy, told.days, told.days_left), (RenewPolicy::Locks, 90, 14));
+        assert!(renewal("renew = 'yes'").is_err() && renewal("renew_days = 0").is_err());
     }
 
     #[test]

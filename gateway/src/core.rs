@@ -10,12 +10,13 @@ use gw_db::catalog::{Engine, open_engine};
 use gw_db::disk::FileDisk;
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_dispersal::{Dispersal, DispersalConfig, DispersalError, DispersalPorts, Restorable, RestorePorts};
-use gw_store::{Durability, EventTarget, Store, StoreConfig, StorePorts, StoredMaps};
+use gw_store::{Durability, EventTarget, Horizon, Store, StoreConfig, StorePorts, StoredMaps};
 use gw_tee::LocalStriper;
 use gw_types::ports::{Chain, Clock, Disk, Keys, Miners, Striper};
 use gw_types::{Level, Lsn, PortError, PortErrorKind, PortResult, StreamId};
 
 use crate::error::{Context, Result, fail};
+use crate::territory::{Renewal, TerritoryCare};
 
 /// Largest cache on disk that nobody asked for.
 const DISK_CACHE_DEFAULT_MAX: u64 = 16 << 30;
@@ -42,6 +43,8 @@ pub struct CoreConfig {
     /// and a tenth of what is free.
     pub disk_cache_bytes_max: Option<u64>,
     pub dispersal: DispersalConfig,
+    /// How the territory is prolonged.
+    pub renewal: Renewal,
     /// An empty folder is filled from the network, if a log of this account and root key is there. Whether
     /// that may be done although a part of that log is left out.
     pub accept_incomplete_restore: bool,
@@ -57,6 +60,7 @@ pub struct Core {
     pub dispersal: Arc<Dispersal>,
     pub store: Store,
     pub territory: gw_types::TerritoryName,
+    pub care: Arc<TerritoryCare>,
 }
 
 impl Core {
@@ -107,16 +111,19 @@ impl Core {
             clock: Arc::clone(&ports.clock),
         };
         let dispersal = Dispersal::start(dispersal_ports, config.dispersal).context(opening)?;
+        let (chain, clock) = (Arc::clone(&ports.chain), Arc::clone(&ports.clock));
+        let care = TerritoryCare::new(chain, clock, territory.clone(), config.renewal);
         let store_config = StoreConfig { event_targets: config.event_targets, ..StoreConfig::default() };
         let store_ports = StorePorts {
             db: Arc::clone(&db),
             data: Arc::clone(&data),
             keys: Arc::clone(&ports.keys),
             clock: Arc::clone(&ports.clock),
-            durability: Some(Arc::new(Dispersed(Arc::clone(&dispersal)))),
+            durability: Some(Arc::new(Dispersed(Arc::clone(&dispersal), Arc::clone(&care)))),
         };
         let store = Store::open(store_ports, store_config).await.context(opening)?;
-        Ok(Self { ports, db, data, dispersal, store, territory })
+        care.look(&store).await;
+        Ok(Self { ports, db, data, dispersal, store, territory, care })
     }
 
     /// Syncs and closes. Deals under way go on at the next start.
@@ -218,7 +225,7 @@ fn cores() -> NonZeroUsize {
 
 /// Dispersal as the store's seam to what lies behind `staged`.
 #[derive(Debug)]
-struct Dispersed(Arc<Dispersal>);
+struct Dispersed(Arc<Dispersal>, Arc<TerritoryCare>);
 
 #[async_trait]
 impl Durability for Dispersed {
@@ -230,6 +237,9 @@ impl Durability for Dispersed {
     }
     fn watermark(&self, level: Level) -> Lsn {
         self.0.marks().at(level)
+    }
+    fn horizon(&self) -> Horizon {
+        self.1.horizon()
     }
 }
 

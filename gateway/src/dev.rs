@@ -17,6 +17,7 @@ use gw_types::ports::{Clock, Keys, Miners};
 use gw_types::{Authenticated, Frontend, TerritoryName};
 use zeroize::Zeroizing;
 
+use crate::access_log::AccessLogSection;
 use crate::admin::routes::DevControl;
 use crate::cli::{DevArgs, DevMinerAct, Reach};
 use crate::config::{NbdSection, NbdUser};
@@ -28,6 +29,7 @@ use crate::mounts::options::MountSpec;
 use crate::notify::Target;
 use crate::ready::{Credentials, Ready, ReadyFile};
 use crate::run::{Listen, Serving, random_text, told_to_stop};
+use crate::territory::{RenewPolicy, Renewal};
 
 /// Runs until told to stop.
 pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
@@ -59,6 +61,10 @@ pub async fn dev(reach: &Reach, args: &DevArgs) -> Result<()> {
         cache_bytes_max: None,
         disk_cache_bytes_max: None,
         dispersal,
+        renewal: Renewal {
+            policy: RenewPolicy::parse(&args.territory_renew).unwrap_or_default(),
+            ..Renewal::default()
+        },
         accept_incomplete_restore: args.accept_incomplete_restore,
         event_targets: targets.iter().map(|target| target.queue.clone()).collect(),
     };
@@ -177,6 +183,7 @@ async fn listen(net: &DevNet, args: &DevArgs, notify: Vec<Target>, folder: &Path
         sigv2_presigned: false,
         key_limits: gw_store::KeyLimits::default(),
         tls: None,
+        access_log: AccessLogSection { to: args.access_log.clone(), ..AccessLogSection::default() },
         nbd: nbd(args, folder),
         fall_back: true,
         notify,

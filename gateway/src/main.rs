@@ -1,6 +1,7 @@
 //! The binary `cess-gateway`: arguments, wiring, signals. Everything it wires lives in other crates;
 //! this one names the concrete adapters.
 
+mod access_log;
 mod admin;
 mod certificate;
 mod cli;
@@ -20,6 +21,7 @@ mod notify;
 mod ready;
 mod run;
 mod serve;
+mod territory;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gw_events::RunningEvents;
-use gw_s3::{NewBuckets, RunningS3, S3Config, S3Server, ServerTls};
+use gw_s3::{AccessLines, Inventories, NewBuckets, RunningS3, S3Config, S3Server, ServerTls};
 use gw_store::KeyLimits;
 use gw_types::{Authenticated, Frontend};
 use tokio::net::TcpListener;
@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
+use crate::access_log::{AccessLog, AccessLogSection};
 use crate::admin::routes::{DevControl, Gateway};
 use crate::admin::server::AdminServer;
 use crate::certificate::Certificate;
@@ -28,6 +29,9 @@ use crate::notify::Target;
 /// Between two passes over the buckets' lifecycle rules, whose days end at midnight UTC.
 const LIFECYCLE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
 
+/// Between two looks for inventories that are due; their days begin at midnight UTC.
+const INVENTORY_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// Where it listens.
 #[derive(Clone, Debug)]
 pub struct Listen {
@@ -41,6 +45,8 @@ pub struct Listen {
     pub new_buckets: NewBuckets,
     /// Whether queries and forms may be signed with Signature Version 2.
     pub sigv2_presigned: bool,
+    /// Where a line for each request goes.
+    pub access_log: AccessLogSection,
     /// How fast each access key may be used.
     pub key_limits: KeyLimits,
     /// Volumes over NBD; without places, none.
@@ -64,6 +70,9 @@ pub struct Serving {
     nbd: Option<Nbd>,
     admin: AdminServer,
     lifecycle: JoinHandle<()>,
+    care: JoinHandle<()>,
+    access_log: Option<AccessLog>,
+    inventories: JoinHandle<()>,
     events: Arc<RunningEvents>,
     mounts: Arc<Mounts>,
     certificate: Option<Certificate>,
@@ -80,7 +89,10 @@ impl Serving {
     ) -> Result<Self> {
         let core = Arc::new(core);
         let certificate = listen.tls.clone().map(Certificate::load).transpose()?;
-        let s3 = bind_s3(&core, listen, certificate.as_ref().map(Certificate::tls)).await?;
+        let access_log = AccessLog::start(&listen.access_log)?;
+        let beside =
+            (certificate.as_ref().map(Certificate::tls), access_log.as_ref().map(|log| log.lines.clone()));
+        let s3 = bind_s3(&core, listen, beside).await?;
         let mounts = Arc::new(Mounts::new(core.store.clone(), listen.mount_user.clone()));
         let nbd = Nbd::start(&listen.nbd, core.store.clone()).await?;
         let region = listen.regions.first().map_or("", String::as_str);
@@ -88,8 +100,11 @@ impl Serving {
         let events = RunningEvents::start(&core.store, region, deliveries)
             .context(|| "starting to deliver events".to_owned())?;
         let events = Arc::new(events);
+        let inventories = Arc::new(Inventories::new(Arc::new(core.store.clone())));
         let gateway = Gateway {
             core: Arc::clone(&core),
+            inventories: Arc::clone(&inventories),
+            access_lost: access_log.as_ref().map(|log| log.lines.lost()),
             s3: s3.metrics(),
             events: Arc::clone(&events),
             simulated,
@@ -106,7 +121,22 @@ impl Serving {
         let lifecycle = tokio::spawn(async move {
             store.lifecycle_keep(&Authenticated::user("lifecycle", Frontend::Admin), LIFECYCLE_EVERY).await;
         });
-        let serving = Self { core, s3, nbd, admin, lifecycle, events, mounts, certificate };
+        let inventories = tokio::spawn(async move { inventories.keep(INVENTORY_EVERY).await });
+        let (store, territory) = (core.store.clone(), Arc::clone(&core.care));
+        let care = tokio::spawn(async move { territory.keep(&store).await });
+        let serving = Self {
+            core,
+            s3,
+            nbd,
+            admin,
+            lifecycle,
+            care,
+            access_log,
+            inventories,
+            events,
+            mounts,
+            certificate,
+        };
         for spec in &listen.mounts {
             if let Err(error) = serving.mounts.add(spec.clone()).await {
                 serving.stop().await?;
@@ -147,8 +177,15 @@ impl Serving {
             nbd.stop().await;
         }
         self.s3.shutdown().await;
+        if let Some(log) = self.access_log {
+            log.stop().await;
+        }
         // A pass that is broken off is begun again at the next start.
         self.lifecycle.abort();
+        // So is a renewal whose fate is not known: the next start looks first.
+        self.care.abort();
+        // A list that is broken off is taken up again.
+        self.inventories.abort();
         // What is being told is told again at the next start.
         self.events.halt();
         self.admin.stop();
@@ -168,7 +205,11 @@ impl Serving {
     }
 }
 
-async fn bind_s3(core: &Core, listen: &Listen, tls: Option<ServerTls>) -> Result<RunningS3> {
+async fn bind_s3(
+    core: &Core,
+    listen: &Listen,
+    (tls, access_lines): (Option<ServerTls>, Option<AccessLines>),
+) -> Result<RunningS3> {
     let config = |listen_on| S3Config {
         listen: listen_on,
         regions: listen.regions.clone(),
@@ -179,6 +220,7 @@ async fn bind_s3(core: &Core, listen: &Listen, tls: Option<ServerTls>) -> Result
         event_arns: listen.notify.iter().map(Target::arn).collect(),
         tls: tls.clone(),
         key_limits: listen.key_limits,
+        access_lines: access_lines.clone(),
         ..S3Config::default()
     };
     let doing = || format!("serving S3 on {}", listen.s3);

@@ -60,6 +60,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
         cache_bytes_max: config.store.cache_bytes_max,
         disk_cache_bytes_max: config.store.disk_cache_bytes_max,
         dispersal,
+        renewal: config.territory.renewal(),
         accept_incomplete_restore: args.accept_incomplete_restore,
         event_targets: targets.iter().map(|target| target.queue.clone()).collect(),
     };
@@ -79,6 +80,7 @@ pub async fn serve(args: &ServeArgs) -> Result<()> {
             bytes_per_second: config.s3.key_bytes_per_second,
         },
         tls: config.s3.tls,
+        access_log: config.access_log,
         nbd: config.nbd,
         fall_back: false,
         notify: targets,

@@ -114,7 +114,16 @@ impl Core {
             work.check_empty(row.root)
         };
         // Unfinished uploads do not keep a bucket; many of them must not make one long commit.
-        while !self.abort_some(&row, check)? {}
+        loop {
+            match self.abort_some(&row, check) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) if error.kind() == StoreErrorKind::BucketNotEmpty => {
+                    return Err(self.not_empty(name, row.root)?);
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let done = self.commit(|work| {
             check(work)?;
             if !rows::under(&*work.txn, &key::uploads(row.root), &[], 1)?.is_empty() {
@@ -362,10 +371,6 @@ impl Work<'_, '_> {
         let row: InodeRow = rows::must(&*self.txn, "inode", &key::inode(root))?;
         match row.body {
             InodeBody::Directory(counts) if counts.is_vacant() => Ok(()),
-            InodeBody::Directory(counts) if counts.visible + counts.history == 0 => Err(StoreError::new(
-                StoreErrorKind::BucketNotEmpty,
-                format!("{} names are left in the bucket that S3 does not list", counts.entries),
-            )),
             _ => Err(StoreErrorKind::BucketNotEmpty.into()),
         }
     }

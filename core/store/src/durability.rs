@@ -5,7 +5,7 @@
 //! [`crate::StoreErrorKind::NoTerritory`] and never pretends.
 
 use async_trait::async_trait;
-use gw_types::{Level, Lsn, PortResult, StreamId};
+use gw_types::{Level, Lsn, PortResult, StreamId, Timestamp};
 
 /// Waits for, and tells, the watermarks behind `staged`.
 ///
@@ -25,4 +25,28 @@ pub trait Durability: Send + Sync + std::fmt::Debug {
     fn standstill(&self) -> Option<String> {
         None
     }
+    /// Till when what is stored lasts: what a retention is measured against. Asked inside commits, so it
+    /// answers at once, from what it knows.
+    fn horizon(&self) -> Horizon {
+        Horizon::Open
+    }
+}
+
+/// How long what is stored here lasts, as far as anybody can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Horizon {
+    /// As long as it is wanted: nothing ends, or what ends is prolonged.
+    Open,
+    /// Until then, unless somebody does what the advice says.
+    Ends {
+        /// When.
+        at: Timestamp,
+        /// What the operator can do about it: half a sentence.
+        advice: String,
+    },
+    /// It is not known yet.
+    Unknown {
+        /// Why: a sentence.
+        why: String,
+    },
 }

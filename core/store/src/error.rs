@@ -54,6 +54,12 @@ pub enum StoreErrorKind {
     InvalidBucketState,
     /// A bucket cannot take the access logs of another (400 InvalidTargetBucketForLogging).
     InvalidLogTarget,
+    /// There is no inventory of this id (404 NoSuchConfiguration).
+    NoSuchInventory,
+    /// A bucket has as many inventories as it may (400 TooManyConfigurations).
+    TooManyInventories,
+    /// A bucket cannot take the inventories of another (400 InvalidS3DestinationBucket).
+    InvalidInventoryTarget,
     /// An append does not begin at the end of the object (400 InvalidWriteOffset).
     WrongOffset,
     /// There is no named key of this name (400 KMS.NotFoundException).
@@ -88,6 +94,9 @@ pub enum StoreErrorKind {
     Leased,
     /// A retention or legal hold that stands does not allow this (403 AccessDenied).
     Locked,
+    /// A retention would outlast the territory, and nobody prolongs it (400 InvalidRetentionPeriod). The
+    /// message says what can be done.
+    BeyondTerritory,
     /// A tag set that cannot be (400 InvalidTag).
     InvalidTag,
     /// The object was put with a customer's key, and the request brings none, or one it does not
@@ -299,9 +308,12 @@ fn sentence(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::ExpiredToken => "The provided token has expired.",
         StoreErrorKind::BucketAlreadyExists => "the bucket name is taken",
         StoreErrorKind::BucketAlreadyOwnedByYou => "you own this bucket already",
-        StoreErrorKind::BucketNotEmpty => "the bucket is not empty",
+        StoreErrorKind::BucketNotEmpty => "The bucket you tried to delete is not empty",
         StoreErrorKind::WrongOffset => "the object does not end there",
         StoreErrorKind::NoSuchKmsKey => "there is no key of this name",
+        StoreErrorKind::NoSuchInventory => "The specified configuration does not exist.",
+        StoreErrorKind::TooManyInventories => "the bucket has as many inventories as it may",
+        StoreErrorKind::InvalidInventoryTarget => "that bucket cannot take inventories",
         StoreErrorKind::InvalidLogTarget => "that bucket cannot take access logs",
         StoreErrorKind::InvalidBucketState => "the bucket is not in a state that allows this",
         StoreErrorKind::InvalidPart => "a part is missing, or its ETag is another",
@@ -320,6 +332,7 @@ fn sentence(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::MalformedPolicy => "the policy cannot be understood",
         StoreErrorKind::NoObjectLock => "Bucket is missing Object Lock Configuration",
         StoreErrorKind::Locked => "Access Denied because object protected by object lock.",
+        StoreErrorKind::BeyondTerritory => "the retention would outlast the territory",
         StoreErrorKind::Leased => "the object is attached as a volume; detach it first",
         StoreErrorKind::InvalidTag => "the tag set is not valid",
         StoreErrorKind::CustomerKeyNeeded => {

@@ -132,6 +132,7 @@ impl Work<'_, '_> {
             row.published().ok_or_else(|| StoreError::corrupt("a version was never published"))?;
         let data = published.data.share(self.txn, 0..published.data.len)?;
         let published = Published { data, ..published.clone() };
+        self.keep(None, Some(&published.attributes))?;
         let past = self.new_inode();
         if published.has_parts {
             let parts: PartsRow = rows::must(&*self.txn, "parts", &key::parts_of(inode))?;

@@ -10,6 +10,7 @@ mod access;
 mod admin;
 mod api;
 mod bucket;
+mod bucket_clear;
 mod bucket_rules;
 mod core;
 mod digest;
@@ -19,6 +20,8 @@ mod events;
 mod file;
 mod history;
 mod iam;
+mod inventory;
+mod kept;
 mod kms;
 mod lifecycle;
 mod list;
@@ -39,24 +42,26 @@ pub use api::{
     AccessKeyInfo, AccountSettings, AclInfo, AclRequest, AssumeRole, AttachedInfo, BUCKET_TAGS_MAX,
     BucketEncryption, BucketInfo, BucketListPage, BucketListRequest, BucketLogging, BucketOptions,
     BucketRules, BucketSettings, BucketStatus, ByteRange, CannedAcl, Checksum, ChecksumAlgorithm,
-    ChecksumKind, CombineChecksums, CompleteOptions, CompletePart, ContentHeaders, CopyOptions, CopyOutcome,
-    CopyPartOutcome, CopySource, Credential, CustomerKey, DefaultRetention, DeleteOutcome, DeleteTarget,
-    Document, Encryption, Etag, EtagMatch, Event, EventFate, EventKind, EventQueue, EventSeq, EventTarget,
-    Expiry, ExportSpec, FinishOptions, GRANTS_MAX, Grant, Grantee, IamBody, IamChange, IamEntity, IamKind,
-    IamListRequest, IamPage, IamSpec, IamSummary, IamWhat, Identity, KeyLimits, KeyUse, KmsKeyInfo, KmsWish,
-    Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, ListEntry, ListPage, ListRequest, ListStart,
-    LockMode, LockPeriod, LogPartition, LoggedBucket, NOTIFY_RULES_MAX, NewCredential, NoncurrentExpiration,
-    Notifications, NotifyRule, OBJECT_TAGS_MAX, ObjectAttributes, ObjectInfo, ObjectLock, ObjectPart,
-    ObjectWants, Ownership, PartInfo, PartListPage, PartNumber, PartOutcome, Permission, PlacedFragment,
-    PlacedRange, PlacedState, Placement, PolicyVersion, PublicBlock, PutOptions, PutOutcome, PutWay, Quota,
-    ReadConditions, ReadOptions, RenameOptions, Retention, SNAPSHOTS_MAX, Secret, SnapshotInfo, SnapshotName,
-    StorageClass, StoreStatus, Tag, TemporaryCredential, UploadEntry, UploadId, UploadInfo, UploadListPage,
-    UploadListRequest, UploadOptions, Usage, UserInfo, UserSpec, VOLUME_STEP_BYTES, VersionEntry, VersionId,
-    VersionListPage, VersionListRequest, Versioning, VolumeInfo, Watermarks, WhenFull, WriteConditions,
-    check_tags,
+    ChecksumKind, Cleared, CombineChecksums, CompleteOptions, CompletePart, ContentHeaders, CopyOptions,
+    CopyOutcome, CopyPartOutcome, CopySource, Credential, CustomerKey, DefaultRetention, DeleteOutcome,
+    DeleteTarget, Document, Encryption, Etag, EtagMatch, Event, EventFate, EventKind, EventQueue, EventSeq,
+    EventTarget, Expiry, ExportSpec, FinishOptions, GRANTS_MAX, Grant, Grantee, INVENTORIES_MAX, IamBody,
+    IamChange, IamEntity, IamKind, IamListRequest, IamPage, IamSpec, IamSummary, IamWhat, Identity,
+    Inventory, InventoryBeside, InventoryEntry, InventoryEvery, InventoryField, InventoryInfo,
+    InventoryObject, InventoryPage, InventoryRun, InventorySeal, InventoryState, Kept, KeyLimits, KeyUse,
+    KmsKeyInfo, KmsWish, Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, ListEntry, ListPage,
+    ListRequest, ListStart, LockMode, LockPeriod, LogPartition, LoggedBucket, NOTIFY_RULES_MAX,
+    NewCredential, NoncurrentExpiration, Notifications, NotifyRule, OBJECT_TAGS_MAX, ObjectAttributes,
+    ObjectInfo, ObjectLock, ObjectPart, ObjectWants, Ownership, PartInfo, PartListPage, PartNumber,
+    PartOutcome, Permission, PlacedFragment, PlacedRange, PlacedState, Placement, PolicyVersion, PublicBlock,
+    PutOptions, PutOutcome, PutWay, Quota, ReadConditions, ReadOptions, RenameOptions, Retention,
+    SNAPSHOTS_MAX, Secret, SnapshotInfo, SnapshotName, StorageClass, StoreStatus, Tag, TemporaryCredential,
+    UploadEntry, UploadId, UploadInfo, UploadListPage, UploadListRequest, UploadOptions, Usage, UserInfo,
+    UserSpec, VOLUME_STEP_BYTES, VersionEntry, VersionId, VersionListPage, VersionListRequest, Versioning,
+    VolumeInfo, Watermarks, WhenFull, WriteConditions, check_tags,
 };
 pub use api::{files, posix_acl};
-pub use durability::Durability;
+pub use durability::{Durability, Horizon};
 pub use error::{ErrorDetail, StoreError, StoreErrorKind, StoreResult};
 pub use gw_data::DataStatus;
 pub use gw_data::MapRun;

@@ -6,6 +6,7 @@
 //! wrapped here.
 
 mod bucket;
+mod date;
 mod error;
 mod id;
 mod principal;
@@ -14,6 +15,7 @@ mod size;
 pub mod ports;
 
 pub use bucket::{BucketName, BucketNameError, ObjectKey, ObjectKeyError};
+pub use date::Day;
 pub use error::{Outcome, PortError, PortErrorKind, PortResult};
 pub use id::{
     AccountId, ExtentId, Fid, FragmentIndex, Hash32, InodeId, KeyId, Lsn, MapId, SegmentSeq, StreamId,

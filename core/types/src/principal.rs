@@ -25,6 +25,8 @@ pub trait Circumstances: fmt::Debug + Send + Sync {
     /// All values of a condition key, given in lower case (`aws:sourceip`, `s3:prefix`); none where
     /// the request has no such key.
     fn values(&self, key: &str) -> Vec<String>;
+    /// Told when the requester, and not the bucket's owner, pays for the request.
+    fn charged(&self) {}
 }
 
 /// Who asks within an account. An account owns buckets and objects and may do everything with its
@@ -201,6 +203,8 @@ actions! {
     DeleteBucketWebsite = "s3:DeleteBucketWebsite",
     GetEncryptionConfiguration = "s3:GetEncryptionConfiguration",
     PutEncryptionConfiguration = "s3:PutEncryptionConfiguration",
+    GetInventoryConfiguration = "s3:GetInventoryConfiguration",
+    PutInventoryConfiguration = "s3:PutInventoryConfiguration",
     GetLifecycleConfiguration = "s3:GetLifecycleConfiguration",
     PutLifecycleConfiguration = "s3:PutLifecycleConfiguration",
     GetReplicationConfiguration = "s3:GetReplicationConfiguration",

@@ -31,7 +31,7 @@ fn test(event: &Event) -> Value {
     json!({
         "Service": "Amazon S3",
         "Event": "s3:TestEvent",
-        "Time": shown(event.at),
+        "Time": event.at.iso_millis(),
         "Bucket": event.bucket,
         "RequestId": event.request_id,
         "HostId": "cess-gateway",
@@ -61,7 +61,7 @@ fn record(event: &Event, region: &str) -> Value {
         "eventVersion": if first { "2.1" } else { "2.3" },
         "eventSource": "aws:s3",
         "awsRegion": region,
-        "eventTime": shown(event.at),
+        "eventTime": event.at.iso_millis(),
         "eventName": name,
         "userIdentity": { "principalId": who },
         "requestParameters": { "sourceIPAddress": event.source_ip },
@@ -94,29 +94,12 @@ fn encoded(key: &str) -> String {
     text
 }
 
-/// ISO 8601 with milliseconds, in UTC. Days to dates by the civil calendar's 400-year eras, as in
-/// Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
-fn shown(at: Timestamp) -> String {
-    let millis = at.0.div_euclid(1_000_000);
-    let (days, in_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
-    let shifted = days + 719_468;
-    let (era, in_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_in_era = (in_era - in_era / 1460 + in_era / 36_524 - in_era / 146_096) / 365;
-    let in_year = in_era - (365 * year_in_era + year_in_era / 4 - year_in_era / 100);
-    let month_from_march = (5 * in_year + 2) / 153;
-    let day = in_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_in_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", in_day % 1000)
-}
-
 #[cfg(test)]
 mod tests {
     use gw_store::{Etag, Event, EventKind, EventSeq, VersionId};
     use gw_types::Timestamp;
 
-    use super::{encoded, message, shown};
+    use super::{encoded, message};
 
     fn event(kind: EventKind) -> Event {
         Event {
@@ -172,7 +155,7 @@ mod tests {
             (4_102_444_799, "2099-12-31T23:59:59.000Z"),
             (-1, "1969-12-31T23:59:59.000Z"),
         ] {
-            assert_eq!(shown(Timestamp(seconds * 1_000_000_000)), text);
+            assert_eq!(Timestamp(seconds * 1_000_000_000).iso_millis(), text);
         }
         assert_eq!(encoded("a/b-c_d.e*f~%"), "a/b-c_d.e*f%7E%25");
     }

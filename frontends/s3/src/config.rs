@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gw_store::{KeyLimits, Ownership, PublicBlock};
 
+use crate::access_lines::AccessLines;
 use crate::tls::ServerTls;
 
 /// How the S3 frontend listens, what it calls itself and what it allows.
@@ -33,6 +34,8 @@ pub struct S3Config {
     pub new_buckets: NewBuckets,
     /// Targets that buckets may send events to; the store knows them by the same names.
     pub event_arns: Vec<EventArn>,
+    /// Who takes a line for each request; `None`: nobody.
+    pub access_lines: Option<AccessLines>,
     /// How buckets' access logs are gathered.
     pub logs: LogLimits,
     /// The maxima.
@@ -103,6 +106,7 @@ impl Default for S3Config {
             key_limits: KeyLimits::default(),
             new_buckets: NewBuckets::default(),
             event_arns: Vec::new(),
+            access_lines: None,
             logs: LogLimits::default(),
             limits: Limits::default(),
         }

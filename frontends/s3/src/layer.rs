@@ -37,6 +37,7 @@ pub(crate) type Answer = Response<Outgoing<Body, Busy>>;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const CHARGED: HeaderName = HeaderName::from_static("x-amz-request-charged");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// What all connections share.
@@ -111,7 +112,8 @@ impl Layer {
         // Only a page of another origin sends this, so others pay nothing.
         let from_page = parts.headers.contains_key(ORIGIN).then(|| parts.clone());
         let website = self.websites.bucket_of(&parts);
-        let examined = guard::examine(&parts, &regions, &self.config.limits);
+        let examined = guard::examine(&parts, &regions, &self.config.limits)
+            .inspect(|examined| note.set_access_key(examined.claim.access_key.as_deref()));
         let mut response = match examined {
             Ok(_) if website.is_some() => {
                 note.set_operation("Website");
@@ -191,6 +193,7 @@ impl Layer {
             bytes_out: 0,
             aborted: false,
             object_bytes: None,
+            lines: self.config.access_lines.clone().map(|lines| (lines, self.forms.store.now())),
             logged: self.logged(parts, secure),
         }
     }
@@ -263,6 +266,9 @@ impl Layer {
         headers.remove(TRANSFER_ENCODING);
         headers.insert(SERVER, HeaderValue::from_static("cess-gateway"));
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+        if (status.is_success() || status == StatusCode::NOT_MODIFIED) && trail.note.says_charged() {
+            headers.insert(CHARGED, HeaderValue::from_static("requester"));
+        }
         for (name, value) in [(REQUEST_ID, names.request_id), (HOST_ID, names.host_id)] {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);

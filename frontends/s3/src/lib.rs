@@ -24,6 +24,7 @@
 //! log. Whoever sets up tracing adds [`LOG_DIRECTIVE`]; failures that are ours are logged by this
 //! crate.
 
+mod access_lines;
 mod access_log;
 mod budget;
 mod config;
@@ -35,6 +36,7 @@ mod errors;
 mod form;
 mod guard;
 mod iam;
+mod inventory;
 mod layer;
 mod metrics;
 mod ops;
@@ -49,8 +51,10 @@ mod verify;
 mod website;
 mod xml;
 
+pub use access_lines::{AccessLines, LostLines};
 pub use config::{EventArn, Limits, LogLimits, NewBuckets, S3Config};
 pub use iam::{IamActs, IamRefusal};
+pub use inventory::{Inventories, InventoryDone};
 pub use metrics::S3Metrics;
 pub use server::{RunningS3, S3Server};
 pub use tls::ServerTls;

@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use gw_types::Circumstances;
 use http::{HeaderMap, Uri};
 
 use crate::percent;
+use crate::trail::Note;
 
 /// Where a request's connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,8 @@ pub(crate) struct Said {
     pub(crate) now_seconds: i64,
     /// What the answer calls the request.
     pub(crate) request_id: String,
+    /// Learns who pays.
+    pub(crate) note: Option<Arc<Note>>,
 }
 
 impl fmt::Debug for Said {
@@ -94,6 +98,11 @@ impl Circumstances for Said {
         if let Some(tag) = key.strip_prefix("s3:requestobjecttag/") {
             return self.tags().into_iter().filter(|(key, _)| key == tag).map(|(_, value)| value).collect();
         }
+        if key == "s3:x-amz-request-payer" {
+            // A presigned request says it in its query.
+            let said = self.header("x-amz-request-payer");
+            return if said.is_empty() { self.query("x-amz-request-payer") } else { said };
+        }
         if let Some(name) = key.strip_prefix("s3:x-amz-") {
             return self.header(&format!("x-amz-{name}"));
         }
@@ -119,6 +128,12 @@ impl Circumstances for Said {
             _ => Vec::new(),
         }
     }
+
+    fn charged(&self) {
+        if let Some(note) = &self.note {
+            note.charge();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +155,7 @@ mod tests {
             remote: Some(Remote { addr: [127, 0, 0, 1].into(), secure: true }),
             now_seconds: 5,
             request_id: String::new(),
+            note: None,
         };
         for (key, value) in [
             ("s3:x-amz-acl", "private"),

@@ -6,24 +6,56 @@
 //! status; it never holds a query string, an `Authorization` header or a signature.
 
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use gw_types::Timestamp;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::access_lines::{AccessLine, AccessLines};
 use crate::access_log::{Logged, Outcome};
 use crate::guard::BodyWatch;
 use crate::metrics::{S3Metrics, Sample};
+
+/// Operations whose answers have `x-amz-request-charged` (AWS: the API reference, each by itself).
+const CHARGED: [&str; 24] = [
+    "AbortMultipartUpload",
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "CreateMultipartUpload",
+    "DeleteObject",
+    "DeleteObjects",
+    "GetObject",
+    "GetObjectAcl",
+    "GetObjectAttributes",
+    "HeadObject",
+    "ListMultipartUploads",
+    "ListObjectVersions",
+    "ListObjects",
+    "ListObjectsV2",
+    "ListParts",
+    "PostObject",
+    "PutObject",
+    "PutObjectAcl",
+    "PutObjectLegalHold",
+    "PutObjectLockConfiguration",
+    "PutObjectRetention",
+    "RenameObject",
+    "UploadPart",
+    "UploadPartCopy",
+];
 
 /// What is found out about a request on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Note {
     user: OnceLock<Arc<str>>,
     operation: OnceLock<String>,
+    access_key: OnceLock<String>,
+    charged: AtomicBool,
 }
 
 impl Note {
@@ -33,6 +65,22 @@ impl Note {
     }
     pub(crate) fn set_operation(&self, name: &str) {
         let _ = self.operation.set(name.to_owned());
+    }
+    /// The access key that the request names, proven or not.
+    pub(crate) fn set_access_key(&self, access_key: Option<&str>) {
+        if let Some(access_key) = access_key {
+            let _ = self.access_key.set(access_key.to_owned());
+        }
+    }
+    /// The requester pays.
+    pub(crate) fn charge(&self) {
+        self.charged.store(true, Ordering::Relaxed);
+    }
+    /// Whether the answer says that the requester was charged: where AWS's answers do, which is on
+    /// everything but the settings of buckets.
+    pub(crate) fn says_charged(&self) -> bool {
+        self.charged.load(Ordering::Relaxed)
+            && self.operation.get().is_some_and(|operation| CHARGED.contains(&operation.as_str()))
     }
     pub(crate) fn operation_is(&self, name: &str) -> bool {
         self.operation.get().is_some_and(|operation| operation == name)
@@ -57,8 +105,33 @@ pub(crate) struct Trail {
     pub(crate) bytes_out: u64,
     pub(crate) aborted: bool,
     pub(crate) object_bytes: Option<u64>,
+    /// The gateway's access log, where it has one, and when the request began.
+    pub(crate) lines: Option<(AccessLines, Timestamp)>,
     /// The bucket's own access log, where it has one.
     pub(crate) logged: Option<Logged>,
+}
+
+impl Trail {
+    fn write_line(&self, operation: &str, sample: &Sample, micros: u64) {
+        let Some((lines, at)) = &self.lines else { return };
+        let line = AccessLine {
+            request_id: &self.request_id,
+            remote: self.remote,
+            access_key: self.note.access_key.get().map(String::as_str),
+            user: self.note.user.get().map(AsRef::as_ref),
+            operation,
+            method: self.method.as_str(),
+            path: &self.path,
+            status: self.status.as_u16(),
+            code: self.code.as_deref(),
+            bytes_in: sample.bytes_in,
+            bytes_out: sample.bytes_out,
+            micros,
+            aborted: self.aborted,
+            agent: &self.agent,
+        };
+        lines.write(*at, &line);
+    }
 }
 
 impl Drop for Trail {
@@ -92,6 +165,8 @@ impl Drop for Trail {
                 agent: &self.agent,
             });
         }
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.write_line(operation, &sample, micros);
         tracing::info!(
             target: "access",
             request_id = %self.request_id,
@@ -105,7 +180,7 @@ impl Drop for Trail {
             code = self.code.as_deref().unwrap_or("-"),
             bytes_in = sample.bytes_in,
             bytes_out = sample.bytes_out,
-            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            micros,
             aborted = self.aborted,
             agent = %self.agent,
             "request"

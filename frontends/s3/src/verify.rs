@@ -189,6 +189,7 @@ impl Gate {
             remote: extensions.get::<Remote>().copied(),
             now_seconds: self.store.now().unix_seconds(),
             request_id: RequestName::of(&extensions),
+            note: extensions.get::<Arc<Note>>().cloned(),
         });
         if let Some(who) = extensions.remove::<Authenticated>() {
             extensions.insert(who.under(Arc::clone(&said) as Arc<dyn Circumstances>));

@@ -217,6 +217,7 @@ impl Websites {
             remote: visit.parts.extensions.get::<Remote>().copied(),
             now_seconds: self.store.now().unix_seconds(),
             request_id: RequestName::of(&visit.parts.extensions),
+            note: None,
         });
         // The inner service would look for a bucket in the host.
         headers.insert(header::HOST, HeaderValue::from_static("localhost"));

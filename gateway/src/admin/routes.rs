@@ -7,8 +7,8 @@ use bytes::Bytes;
 use gw_chain::{CESS_SS58_PREFIX, ss58_encode};
 use gw_data::DataError;
 use gw_events::RunningEvents;
-use gw_s3::S3Metrics;
-use gw_store::{ByteRange, EventQueue, Quota, StoreError, StoreErrorKind};
+use gw_s3::{Inventories, LostLines, S3Metrics};
+use gw_store::{ByteRange, EventQueue, StoreError, StoreErrorKind};
 use gw_types::ports::{Chain, ChainHead, Receipt, Territory};
 use gw_types::{
     Authenticated, BucketName, Frontend, Level, ObjectKey, PortError, PortErrorKind, TerritoryName,
@@ -17,11 +17,12 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::buckets::bucket_line;
 use super::server::{Answer, Routes};
 use super::wire::{
     BucketLine, ChainLine, Compacted, CompactionLine, DealLine, DiskCacheLine, DispersalLine, Dropped,
-    EventLine, Flush, Flushed, KeyLine, KmsAdd, KmsLine, Landed, Marks, MountAsk, MountLine, PlacedFragment,
-    PlacedRange, PlacementAnswer, PlacementQuery, QuotaSet, RoomLine, Segments, Staging, Status,
+    EventLine, Flush, Flushed, KeyLine, KmsAdd, KmsLine, Landed, LocksLine, Marks, MountAsk, MountLine,
+    PlacedFragment, PlacedRange, PlacementAnswer, PlacementQuery, RoomLine, Segments, Staging, Status,
     TerritoryAct, TerritoryLine, UnmountAsk,
 };
 use crate::core::Core;
@@ -43,6 +44,9 @@ pub struct Gateway {
     pub core: Arc<Core>,
     pub s3: Arc<S3Metrics>,
     pub events: Arc<RunningEvents>,
+    pub inventories: Arc<Inventories>,
+    /// Lines that the access log has lost, where there is one.
+    pub access_lost: Option<LostLines>,
     /// Parts that are development stand-ins.
     pub simulated: Vec<String>,
     pub dev: Option<Arc<dyn DevControl>>,
@@ -57,12 +61,15 @@ pub(super) type Verb<T> = Result<T, Refused>;
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         let status = match error.kind() {
-            StoreErrorKind::NoSuchBucket | StoreErrorKind::NoSuchKey | StoreErrorKind::NoSuchUser => {
-                StatusCode::NOT_FOUND
-            }
-            StoreErrorKind::UserExists | StoreErrorKind::Leased | StoreErrorKind::PreconditionFailed => {
-                StatusCode::CONFLICT
-            }
+            StoreErrorKind::NoSuchBucket
+            | StoreErrorKind::NoSuchKey
+            | StoreErrorKind::NoSuchInventory
+            | StoreErrorKind::NoSuchUser => StatusCode::NOT_FOUND,
+            StoreErrorKind::UserExists
+            | StoreErrorKind::Leased
+            | StoreErrorKind::Locked
+            | StoreErrorKind::BucketNotEmpty
+            | StoreErrorKind::PreconditionFailed => StatusCode::CONFLICT,
             StoreErrorKind::AccessDenied => StatusCode::FORBIDDEN,
             StoreErrorKind::InvalidArgument | StoreErrorKind::InvalidRange => StatusCode::BAD_REQUEST,
             StoreErrorKind::Internal | StoreErrorKind::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
@@ -121,6 +128,13 @@ impl Routes for Gateway {
             (Method::POST, ["v1", "kms"]) => json(self.kms_add(&body).await),
             (Method::GET, ["v1", "buckets"]) => json(self.buckets().await),
             (Method::POST, ["v1", "buckets", name, "quota"]) => json(self.quota(name, &body).await),
+            (Method::DELETE, ["v1", "buckets", name]) => json(self.bucket_delete(name).await),
+            (Method::POST, ["v1", "buckets", name, "clear"]) => json(self.bucket_clear(name).await),
+            (Method::POST, ["v1", "buckets", name, "locked"]) => json(self.bucket_locked(name, &body)),
+            (Method::GET, ["v1", "buckets", name, "inventories"]) => json(self.inventory_list(name).await),
+            (Method::POST, ["v1", "buckets", name, "inventories", id]) => {
+                json(self.inventory_run(name, id).await)
+            }
             (Method::GET, ["v1", "mounts"]) => json(Ok(self.mounts.lines())),
             (Method::POST, ["v1", "mounts"]) => json(self.mount(&body).await),
             (Method::POST, ["v1", "mounts", "end"]) => json(self.unmount(&body).await),
@@ -161,75 +175,7 @@ impl Gateway {
         }
     }
 
-    fn metrics(&self) -> String {
-        let mut text = self.s3.render();
-        let db = self.core.db.stats();
-        let marks = self.core.dispersal.marks();
-        let data = self.core.data.status().unwrap_or_default();
-        let dispersal = self.core.dispersal.status();
-        let mut gauge = |name: &str, help: &str, value: u64| {
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
-        };
-        gauge("cess_gateway_lsn_appended", "Newest commit.", db.appended.0);
-        gauge("cess_gateway_lsn_staged", "Newest commit in the synced journal.", db.staged.0);
-        gauge("cess_gateway_lsn_dispersed", "Newest commit held by miners, as a prefix.", marks.dispersed.0);
-        gauge("cess_gateway_lsn_finalized", "Newest commit in Active deals, as a prefix.", marks.finalized.0);
-        gauge("cess_gateway_journal_bytes", "Journal files on disk.", db.journal_bytes);
-        gauge("cess_gateway_overlay_bytes", "Rows in memory.", db.overlay_bytes);
-        gauge("cess_gateway_staging_bytes", "Staged and reserved bytes.", data.staging_used_bytes);
-        gauge("cess_gateway_staging_bytes_max", "Their limit.", data.staging_bytes_max);
-        gauge("cess_gateway_cache_bytes", "Sealed frames in memory.", data.cache_bytes);
-        let disk_cache = &data.disk_cache;
-        gauge("cess_gateway_disk_cache_bytes", "Sealed frames from miners on the disk.", disk_cache.bytes);
-        gauge("cess_gateway_disk_cache_bytes_max", "Their limit; 0: no such cache.", disk_cache.bytes_max);
-        gauge("cess_gateway_disk_cache_hits", "Reads served from them since the start.", disk_cache.hits);
-        gauge("cess_gateway_disk_cache_misses", "Reads that they could not serve.", disk_cache.misses);
-        gauge(
-            "cess_gateway_disk_cache_off",
-            "1 when that cache has turned itself off.",
-            u64::from(disk_cache.off.is_some()),
-        );
-        gauge("cess_gateway_fetched_bytes", "Sealed bytes fetched from miners.", data.reads.fetched_bytes);
-        gauge("cess_gateway_deals_under_way", "Deals that are not Active yet.", dispersal.deals.len() as u64);
-        gauge(
-            "cess_gateway_miners_healthy",
-            "Miners that answered the last probe.",
-            dispersal.miners_healthy as u64,
-        );
-        let compaction = &dispersal.compaction;
-        let is_running = compaction.phase != gw_dispersal::CompactionPhase::Idle;
-        gauge("cess_gateway_compaction_running", "1 while deals are compacted.", is_running.into());
-        gauge(
-            "cess_gateway_deals_live_bytes",
-            "Bytes in Active deals that are needed.",
-            compaction.live_bytes,
-        );
-        gauge("cess_gateway_deals_dead_bytes", "Bytes in Active deals that are not.", compaction.dead_bytes);
-        gauge(
-            "cess_gateway_compaction_freed_bytes",
-            "Territory that compaction and collection gave back since the start.",
-            compaction.done.freed_bytes,
-        );
-        gauge(
-            "cess_gateway_compaction_moved_bytes",
-            "Sealed bytes copied for it.",
-            compaction.done.moved_bytes,
-        );
-        let room = dispersal.room.unwrap_or_default();
-        gauge("cess_gateway_territory_free_bytes", "Territory that may still be declared.", room.free_bytes);
-        gauge("cess_gateway_territory_reserve_bytes", "Of it, kept from bodies.", room.reserve_bytes);
-        gauge("cess_gateway_territory_full", "1 while new bodies are refused for it.", room.is_full.into());
-        gauge(
-            "cess_gateway_simulated",
-            "Development stand-ins behind this gateway.",
-            self.simulated.len() as u64,
-        );
-        text.push_str(&event_metrics(&self.event_lines()));
-        text.push_str(&self.mounts.metrics());
-        text
-    }
-
-    fn event_lines(&self) -> Vec<EventLine> {
+    pub(super) fn event_lines(&self) -> Vec<EventLine> {
         let health = self.events.health();
         let line = |queue: EventQueue| {
             let well = health.iter().find(|health| health.target == queue.target);
@@ -286,6 +232,8 @@ impl Gateway {
             format!("the disk cache is off until `cache drop` or a restart; reads go on without it: {why}")
         }));
         alarms.extend(dispersal.waiting_for.clone());
+        alarms.extend(self.core.care.alarms());
+        alarms.extend(self.inventories.alarms());
         let events = self.event_lines();
         alarms.extend(events.iter().filter_map(EventLine::alarm));
         let totals = [data.open, data.sealed, data.dispersed, data.finalized];
@@ -330,6 +278,7 @@ impl Gateway {
             dispersal: dispersal_line(&dispersal),
             compaction: compaction_line(&dispersal),
             chain,
+            locks: self.locks_line(),
             key: KeyLine { kind: key.kind, simulated: key.simulated, fingerprint: key.fingerprint },
         })
     }
@@ -353,6 +302,12 @@ impl Gateway {
             },
             Err(error) => ChainLine { account, error: Some(error.to_string()), ..ChainLine::default() },
         }
+    }
+
+    fn locks_line(&self) -> LocksLine {
+        let (until, held, policy) = self.core.care.locks();
+        let until = until.map(gw_types::Timestamp::iso_seconds);
+        LocksLine { until, held, renew: policy.as_str().to_owned() }
     }
 
     async fn flush(&self, body: &[u8]) -> Verb<Flushed> {
@@ -437,33 +392,6 @@ impl Gateway {
         Ok(self.core.store.kms_key_add(&admin(), &add.name).await?)
     }
 
-    async fn buckets(&self) -> Verb<Vec<BucketLine>> {
-        let status = self.core.store.status(&admin()).await?;
-        Ok(status.buckets.iter().map(bucket_line).collect())
-    }
-
-    async fn quota(&self, name: &str, body: &[u8]) -> Verb<BucketLine> {
-        let set: QuotaSet = read(body)?;
-        let bucket = BucketName::new(name).map_err(|error| bad(error.to_string()))?;
-        let info = self.core.store.bucket_head(&admin(), &bucket).await?;
-        let quota = Quota {
-            bytes_max: set.bytes_max.unwrap_or(info.settings.quota.bytes_max),
-            objects_max: set.objects_max.unwrap_or(info.settings.quota.objects_max),
-        };
-        if quota != info.settings.quota {
-            self.core.store.bucket_quota_set(&admin(), &bucket, quota).await?;
-        }
-        let usage = self.core.store.bucket_usage(&admin(), &bucket).await?;
-        Ok(BucketLine {
-            name: name.to_owned(),
-            owner: info.owner,
-            objects: usage.objects,
-            bytes: usage.bytes,
-            bytes_max: quota.bytes_max,
-            objects_max: quota.objects_max,
-        })
-    }
-
     async fn drop_cache(&self) -> Verb<Dropped> {
         let status = self.core.data.status()?;
         let (cache_bytes, disk_cache_bytes) = (status.cache_bytes, status.disk_cache.bytes);
@@ -487,39 +415,6 @@ impl Gateway {
         let index = index.parse().map_err(|_| bad("miners are numbered from 0"))?;
         dev.miner(index, body).await.map_err(|error| bad(error.to_string()))
     }
-}
-
-fn bucket_line(bucket: &gw_store::BucketStatus) -> BucketLine {
-    BucketLine {
-        name: bucket.name.to_string(),
-        owner: bucket.owner.clone(),
-        objects: bucket.usage.objects,
-        bytes: bucket.usage.bytes,
-        bytes_max: bucket.quota.bytes_max,
-        objects_max: bucket.quota.objects_max,
-    }
-}
-
-type CountOf = fn(&EventLine) -> u64;
-
-fn event_metrics(lines: &[EventLine]) -> String {
-    let mut text = String::new();
-    let families: [(&str, &str, &str, CountOf); 5] = [
-        ("cess_events_pending", "gauge", "Events that wait for a target.", |line| line.pending),
-        ("cess_events_delivered_total", "counter", "Events that it has taken.", |line| line.delivered),
-        ("cess_events_dead_total", "counter", "Events given up.", |line| line.dead),
-        ("cess_events_dropped_total", "counter", "Events lost to a full queue.", |line| line.dropped),
-        ("cess_events_failures_total", "counter", "Failed tellings since the start.", |line| line.failures),
-    ];
-    for (name, kind, help, value) in families {
-        if !lines.is_empty() {
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-        }
-        for line in lines {
-            text.push_str(&format!("{name}{{target=\"{}\"}} {}\n", line.target, value(line)));
-        }
-    }
-    text
 }
 
 fn dispersal_line(status: &gw_dispersal::DispersalStatus) -> DispersalLine {

@@ -34,7 +34,20 @@ pub struct Status {
     pub dispersal: DispersalLine,
     pub compaction: CompactionLine,
     pub chain: ChainLine,
+    #[serde(default)]
+    pub locks: LocksLine,
     pub key: KeyLine,
+}
+
+/// What must stay, and who prolongs the territory for it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LocksLine {
+    /// The latest end of a retention, rounded up to a midnight (ISO 8601).
+    pub until: Option<String>,
+    /// Versions under a legal hold.
+    pub held: u64,
+    /// When the gateway renews the territory: `never`, `locks` or `always`.
+    pub renew: String,
 }
 
 /// A target of events: what waits for it and what became of the rest.
@@ -352,6 +365,57 @@ pub struct QuotaSet {
     pub bytes_max: Option<Option<u64>>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
     pub objects_max: Option<Option<u64>>,
+}
+
+/// GET /v1/buckets/NAME/inventories
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InventoryLine {
+    pub id: String,
+    pub enabled: bool,
+    /// `day` or `week`.
+    pub every: String,
+    /// The bucket its lists go to, and the beginning of their keys.
+    pub target: String,
+    pub prefix: String,
+    /// When the newest list was begun, and the one that is being made (ISO 8601).
+    pub last: Option<String>,
+    pub running: Option<String>,
+}
+
+/// POST /v1/buckets/NAME/inventories/ID: a list was made
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InventoryMade {
+    pub target: String,
+    /// Key of its manifest there.
+    pub manifest: String,
+    pub lines: u64,
+}
+
+/// POST /v1/buckets/NAME/clear: what one step took away
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Cleared {
+    pub objects: u64,
+    pub versions: u64,
+    pub markers: u64,
+    /// Files, links and the like that S3 does not list.
+    pub unlisted: u64,
+    /// Nothing was left.
+    pub done: bool,
+}
+
+/// POST /v1/buckets/NAME/locked: where to go on, from the answer before
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LockedAsk {
+    pub key: Option<String>,
+    pub version: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LockedLine {
+    /// Versions under retention or legal hold, in the part that was looked at.
+    pub locked: u64,
+    /// Null: that was all.
+    pub next: Option<LockedAsk>,
 }
 
 /// POST /v1/cache/drop

@@ -40,6 +40,9 @@ pub struct DevArgs {
     /// A webhook that buckets may send events to: arn:cess:sqs::NAME:webhook (may be repeated)
     #[arg(long, value_name = "NAME=URL")]
     pub notify: Vec<String>,
+    /// Write a line of JSON for each S3 request to a file, or to `stderr`
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<String>,
     /// Mount all buckets here, for the first user (several times: several mounts)
     #[arg(long, value_name = "DIR")]
     pub mount: Vec<PathBuf>,
@@ -58,6 +61,9 @@ pub struct DevArgs {
     /// Days of territory bought on first start
     #[arg(long, value_name = "DAYS", default_value_t = 3650)]
     pub territory_days: u32,
+    /// When it is renewed by itself: never, as long as object locks need it, or always
+    #[arg(long, value_name = "WHEN", default_value = "locks", value_parser = ["never", "locks", "always"])]
+    pub territory_renew: String,
     /// Milliseconds after which a segment that is not full is sealed and dispersed
     #[arg(long, value_name = "MS", default_value_t = 3_600_000)]
     pub seal_age_ms: u64,

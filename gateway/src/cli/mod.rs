@@ -101,6 +101,9 @@ pub enum Verb {
     /// Buckets and their limits
     #[command(subcommand)]
     Bucket(BucketVerb),
+    /// Lists that buckets want of themselves (S3 Inventory)
+    #[command(subcommand)]
+    Inventory(InventoryVerb),
     /// Block devices on objects, and the names they are shown under over NBD
     #[command(subcommand)]
     Volume(VolumeVerb),
@@ -292,9 +295,33 @@ pub enum KmsVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum InventoryVerb {
+    /// The inventories of a bucket, with their newest lists
+    List { bucket: String },
+    /// Make a list now, besides those of its schedule
+    Run {
+        bucket: String,
+        id: String,
+        /// Seconds to wait for it; it is made all the same
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        timeout: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum BucketVerb {
     /// All buckets with what they hold
     List,
+    /// Delete a bucket: an empty one, or with everything in it
+    Delete {
+        bucket: String,
+        /// Delete all that is in it first, for ever: versions, uploads, and files that S3 does not list
+        #[arg(long)]
+        with_files: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show or set a bucket's limits; `none` lifts one
     Quota {
         bucket: String,

@@ -1,7 +1,9 @@
 //! The verbs that talk to a running gateway, or to a key file: ask, print, done.
 
+mod bucket;
 mod compact;
 mod iam;
+mod inventory;
 mod key;
 mod kms;
 mod mount;
@@ -19,12 +21,10 @@ use serde::Serialize;
 use crate::admin::client::AdminClient;
 use crate::admin::routes::mark;
 use crate::admin::wire::{
-    BucketLine, Dropped, Flush, Flushed, Landed, PlacementAnswer, PlacementQuery, QuotaSet, Status,
-    TerritoryAct, TerritoryLine, UserAdd, UserAdded, UserLine, UserSet,
+    Dropped, Flush, Flushed, Landed, PlacementAnswer, PlacementQuery, Status, TerritoryAct, TerritoryLine,
+    UserAdd, UserAdded, UserLine, UserSet,
 };
-use crate::cli::{
-    BucketVerb, CacheVerb, DevMiner, FlushArgs, PlacementArgs, Reach, TerritoryVerb, UserVerb, Verb,
-};
+use crate::cli::{CacheVerb, DevMiner, FlushArgs, PlacementArgs, Reach, TerritoryVerb, UserVerb, Verb};
 use crate::error::{Error, Result, fail};
 
 pub use key::key;
@@ -48,7 +48,8 @@ pub async fn admin(reach: &Reach, verb: Verb) -> Result<()> {
         Verb::Role(verb) => iam::role(reach, &client, &verb).await,
         Verb::Policy(verb) => iam::policy(reach, &client, &verb).await,
         Verb::Kms(verb) => kms::kms(reach, &client, verb).await,
-        Verb::Bucket(verb) => bucket(reach, &client, verb).await,
+        Verb::Bucket(verb) => bucket::bucket(reach, &client, verb).await,
+        Verb::Inventory(verb) => inventory::inventory(reach, &client, verb).await,
         Verb::Volume(verb) => volume::volume(reach, &client, verb).await,
         Verb::Cache(CacheVerb::Drop) => {
             let dropped: Dropped = client.post("/v1/cache/drop", &(), A_FEW_BLOCKS).await?;
@@ -234,23 +235,6 @@ async fn add_user(reach: &Reach, client: &AdminClient, add: UserAdd, out: Option
     iam::check_out(out)?;
     let added: UserAdded = client.post("/v1/users", &add, SOON).await?;
     iam::tell_secret(reach, &added, out)
-}
-
-async fn bucket(reach: &Reach, client: &AdminClient, verb: BucketVerb) -> Result<()> {
-    match verb {
-        BucketVerb::List => {
-            let buckets: Vec<BucketLine> = client.get("/v1/buckets").await?;
-            show(reach, &buckets, |buckets| print::buckets(buckets))
-        }
-        BucketVerb::Quota { bucket, bytes, objects } => {
-            let set = QuotaSet {
-                bytes_max: bytes.map(|text| size::parse(&text)).transpose()?,
-                objects_max: objects.map(|text| size::parse(&text)).transpose()?,
-            };
-            let line: BucketLine = client.post(&format!("/v1/buckets/{bucket}/quota"), &set, SOON).await?;
-            show(reach, &line, |line| print::buckets(std::slice::from_ref(line)))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -102,6 +102,17 @@ pub fn status(status: &Status) -> String {
             ),
         );
     }
+    let locks = &status.locks;
+    if locks.until.is_some() || locks.held > 0 {
+        let until = locks.until.as_deref().unwrap_or("no date");
+        line(
+            &mut text,
+            format_args!(
+                "locks      until {until}, {} under legal hold; renewal: {}",
+                locks.held, locks.renew
+            ),
+        );
+    }
     let compaction = &status.compaction;
     line(
         &mut text,

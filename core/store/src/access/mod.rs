@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gw_db::Read;
-use gw_types::{Action, Actor, Authenticated, BucketName, Circumstances, Frontend, InodeId, ObjectKey};
+use gw_types::{Action, Actor, Authenticated, BucketName, Frontend, InodeId, ObjectKey};
 use parking_lot::RwLock;
 
 use crate::api::{Grant, ObjectAttributes, Permission};
@@ -113,11 +113,15 @@ pub(crate) fn decide_admin(read: &impl Read, who: &Authenticated) -> StoreResult
     if plain && user.admin { Ok(()) } else { Err(denied()) }
 }
 
-/// Whether a request says that whoever sends it pays for it (AWS: "Requester Pays").
+/// Whether a request says that whoever sends it pays for it (AWS: "Requester Pays"); if so, its answer
+/// will say that he did.
 fn pays(who: &Authenticated) -> bool {
-    let said = |circumstances: &dyn Circumstances| circumstances.values("s3:x-amz-request-payer");
-    who.name().is_some()
-        && who.circumstances().is_some_and(|circumstances| said(circumstances) == ["requester"])
+    let Some(circumstances) = who.circumstances().filter(|_| who.name().is_some()) else { return false };
+    let pays = circumstances.values("s3:x-amz-request-payer") == ["requester"];
+    if pays {
+        circumstances.charged();
+    }
+    pays
 }
 
 /// What the bucket's owner may always do, lest a policy locks everybody out (AWS).

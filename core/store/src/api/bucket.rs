@@ -132,3 +132,27 @@ pub struct BucketListPage {
     /// Where to go on, when there are more.
     pub next: Option<BucketName>,
 }
+
+/// What one step of clearing a bucket took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Current objects.
+    pub objects: u64,
+    /// Noncurrent versions.
+    pub versions: u64,
+    /// Delete markers.
+    pub markers: u64,
+    /// Files, links, pipes and the like that S3 does not list.
+    pub unlisted: u64,
+    /// Directories with nothing in them.
+    pub directories: u64,
+    /// Nothing was left to be taken away.
+    pub done: bool,
+}
+
+impl Cleared {
+    /// All of it.
+    pub fn count(&self) -> u64 {
+        self.objects + self.versions + self.markers + self.unlisted + self.directories
+    }
+}

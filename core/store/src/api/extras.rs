@@ -156,6 +156,13 @@ impl ObjectAttributes {
     pub fn retention(&self) -> StoreResult<Option<Retention>> {
         self.extra(RETENTION)
     }
+    /// Takes off a retention that is over, where a new version takes after this one.
+    pub(crate) fn end_retention(&mut self, now: gw_types::Timestamp) -> StoreResult<()> {
+        if self.retention()?.is_some_and(|retention| retention.until <= now) {
+            self.set_extra::<()>(RETENTION, None);
+        }
+        Ok(())
+    }
     /// Whether it stays until this is taken off; `None`: never set.
     pub fn legal_hold(&self) -> StoreResult<Option<bool>> {
         self.extra(HOLD)

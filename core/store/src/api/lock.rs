@@ -82,3 +82,13 @@ pub struct ObjectLock {
     /// For new versions.
     pub default: Option<DefaultRetention>,
 }
+
+/// Till when something in the store must stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The latest end of a retention, rounded up to a midnight; it may be in the past. `None`: nothing is
+    /// under retention.
+    pub until: Option<Timestamp>,
+    /// Versions under a legal hold, which ends when somebody says so.
+    pub held: u64,
+}

@@ -9,6 +9,7 @@ mod events;
 pub(crate) mod extras;
 pub mod files;
 mod iam;
+mod inventory;
 mod lifecycle;
 mod list;
 mod lock;
@@ -25,7 +26,8 @@ pub use acl::{
     AclInfo, AclRequest, CannedAcl, GRANTS_MAX, Grant, Grantee, Ownership, Permission, PublicBlock,
 };
 pub use bucket::{
-    BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings, Quota, Usage, Versioning,
+    BucketInfo, BucketListPage, BucketListRequest, BucketOptions, BucketSettings, Cleared, Quota, Usage,
+    Versioning,
 };
 pub(crate) use condition::Verdict;
 pub use condition::{EtagMatch, ReadConditions, WriteConditions};
@@ -41,13 +43,17 @@ pub use iam::{
     AssumeRole, IamBody, IamChange, IamEntity, IamKind, IamListRequest, IamPage, IamSpec, IamSummary,
     IamWhat, Identity, KeyUse, PolicyVersion, TemporaryCredential,
 };
+pub use inventory::{
+    INVENTORIES_MAX, Inventory, InventoryBeside, InventoryEntry, InventoryEvery, InventoryField,
+    InventoryInfo, InventoryObject, InventoryPage, InventoryRun, InventorySeal, InventoryState,
+};
 pub(crate) use lifecycle::after_days;
 pub use lifecycle::{Lifecycle, LifecycleFilter, LifecycleRule, LifecycleWhen, NoncurrentExpiration};
 pub use list::{
     ListEntry, ListPage, ListRequest, ListStart, UploadEntry, UploadListPage, UploadListRequest,
     VersionEntry, VersionListPage, VersionListRequest,
 };
-pub use lock::{DefaultRetention, LockMode, LockPeriod, ObjectLock, Retention};
+pub use lock::{DefaultRetention, Kept, LockMode, LockPeriod, ObjectLock, Retention};
 pub use logging::{BucketLogging, LogPartition, LoggedBucket};
 pub use multipart::{
     CombineChecksums, CompleteOptions, CompletePart, CopyPartOutcome, PartInfo, PartListPage, PartNumber,

@@ -122,7 +122,9 @@ impl Work<'_, '_> {
         {
             crate::posix::first_attributes(&mut row.xattrs, &first.name, &mut attributes);
         }
+        attributes.end_retention(self.now)?;
         bucket.lock_new(self.now, &mut attributes)?;
+        self.keep(None, Some(&attributes))?;
         let published = Published {
             version: self.new_version(),
             null: bucket.settings.versioning != Versioning::Enabled,
@@ -177,6 +179,7 @@ impl Work<'_, '_> {
         };
         let parts_key = key::parts_of(inode);
         if !keep {
+            self.keep(Some(&old.attributes), None)?;
             if old.has_parts {
                 self.txn.delete(parts_key);
             }

@@ -5,10 +5,13 @@
 //! and never descends; any other delimiter seeks past each common prefix; what a line shows stands
 //! in the dentry itself.
 
+mod inventory;
 mod objects;
 mod uploads;
 mod versions;
 mod walk;
+
+pub(crate) use inventory::inventory_page;
 
 /// Most lines of one page.
 const PAGE_MAX: usize = 1000;

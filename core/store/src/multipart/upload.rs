@@ -50,6 +50,7 @@ impl Core {
         check_attributes(&options.attributes)?;
         let act = Act::on(Action::PutObject, key);
         let before = self.bucket(&self.snapshot(), who, act, bucket)?;
+        self.check_horizon(options.wants.retention.as_ref())?;
         let body_key = match self.second_key(&before, &mut options.wants).await? {
             None => self.data.new_key(&before.key).await?,
             Some(second) => {

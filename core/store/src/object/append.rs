@@ -116,7 +116,9 @@ impl Work<'_, '_> {
         let old = published.data.share(self.txn, 0..published.data.len)?;
         let data = DataMap::concat(self.txn, vec![old, more])?;
         let etag = Etag::Opaque(md5(&[published.etag.to_string().as_bytes(), &digest]));
-        Ok(Appended { data, attributes: published.attributes, etag })
+        let mut attributes = published.attributes;
+        attributes.end_retention(self.now)?;
+        Ok(Appended { data, attributes, etag })
     }
 }
 

@@ -83,6 +83,8 @@ impl Work<'_, '_> {
         }
         let mut object = object;
         bucket.lock_new(self.now, &mut object.attributes)?;
+        self.core.check_horizon(object.attributes.retention()?.as_ref())?;
+        self.keep(None, Some(&object.attributes))?;
         let encryption = object.attributes.encryption()?;
         let named = (object.key, &object.attributes);
         let expiry = self.core.expiry(&*self.txn, bucket, named, (self.now, object.data.len))?;
@@ -241,6 +243,7 @@ impl Work<'_, '_> {
         let InodeBody::File(file) = row.body else { return Ok(()) };
         let mut maps: Vec<DataMap> = file.working.into_iter().collect();
         if let Some(published) = file.published {
+            self.keep(Some(&published.attributes), None)?;
             if published.has_parts {
                 self.txn.delete(key::parts_of(inode));
             }

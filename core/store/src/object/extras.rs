@@ -118,6 +118,7 @@ impl Work<'_, '_> {
                     true
                 };
                 retain(bucket, &mut attributes, *retention, may_bypass, self.now)?;
+                self.core.check_horizon(retention.as_ref())?;
             }
             Extra::Hold(on) => {
                 need_lock(bucket)?;
@@ -129,6 +130,7 @@ impl Work<'_, '_> {
         let mut row: InodeRow = rows::must(&*self.txn, "inode", &inode_key)?;
         let InodeBody::File(file) = &mut row.body else { return Err(StoreErrorKind::NoSuchKey.into()) };
         let Some(published) = &mut file.published else { return Err(StoreErrorKind::NoSuchKey.into()) };
+        self.keep(Some(&published.attributes), Some(&attributes))?;
         published.attributes = attributes;
         let shown = shown_id(bucket, published.null, published.version);
         let (size, etag) = (published.data.len, published.etag);

@@ -12,7 +12,7 @@ use super::current::NewObject;
 use super::find;
 use super::read::{Found, check_read};
 use crate::access::Act;
-use crate::api::{DeleteTarget, PutOutcome, ReadConditions, WriteConditions, extras};
+use crate::api::{DeleteTarget, PutOutcome, ReadConditions, WriteConditions};
 use crate::core::{Core, UsageChange, Work};
 use crate::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::events::{Cause, Origin};
@@ -62,9 +62,7 @@ impl Work<'_, '_> {
         // Shared before the old name lets go of it.
         let data = published.data.share(self.txn, 0..published.data.len)?;
         let mut attributes = published.attributes;
-        if attributes.retention()?.is_some_and(|retention| retention.until <= self.now) {
-            attributes.set_extra::<()>(extras::RETENTION, None);
-        }
+        attributes.end_retention(self.now)?;
         let target = DeleteTarget {
             key: renaming.from.clone(),
             version: None,

@@ -231,6 +231,7 @@ impl Core {
         let row = {
             let snapshot = self.snapshot();
             let row = self.bucket(&snapshot, who, Act::on(Action::PutObject, key), bucket)?;
+            self.check_horizon(options.wants.retention.as_ref())?;
             if !options.wants.is_empty() {
                 access::dress(&snapshot, &row, who, &options.wants, &mut options.attributes.clone())?;
             }

@@ -294,6 +294,7 @@ impl Work<'_, '_> {
             ContentHeaders { content_type: Some(MARK_TYPE.to_owned()), ..ContentHeaders::default() };
         let mut attributes = ObjectAttributes { headers, ..ObjectAttributes::default() };
         bucket.lock_new(self.now, &mut attributes)?;
+        self.keep(None, Some(&attributes))?;
         let published = Published {
             version: self.new_version(),
             null: bucket.settings.versioning != Versioning::Enabled,
@@ -343,7 +344,10 @@ impl Work<'_, '_> {
         published.version = self.new_version();
         published.null = bucket.settings.versioning != Versioning::Enabled;
         published.committed_at = self.now;
+        let was = published.attributes.clone();
+        published.attributes.end_retention(self.now)?;
         bucket.lock_new(self.now, &mut published.attributes)?;
+        self.keep(Some(&was), Some(&published.attributes))?;
         Ok(published.version)
     }
 }

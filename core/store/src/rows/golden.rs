@@ -11,13 +11,14 @@ use serde::de::DeserializeOwned;
 
 use super::{
     AccessKeyRow, BucketRow, CompletedRow, DentryRow, DirCounts, Directory, DoomedRow, EventRow, ExportRow,
-    FileBody, IamRevisionRow, InodeBody, InodeRow, KmsKeyRow, Leaf, LeafKind, Lease, OrphanRow, OutboxRow,
-    PartRow, PartsRow, Place, Posix, Published, SnapshotRow, Summary, SweepRow, UploadRow, UserRow,
-    VersionRow, VolumeRow, WorkingRow, decode, encode,
+    FileBody, IamRevisionRow, InodeBody, InodeRow, KeptRow, KmsKeyRow, Leaf, LeafKind, Lease, OrphanRow,
+    OutboxRow, PartRow, PartsRow, Place, Posix, Published, SnapshotRow, Summary, SweepRow, UploadRow,
+    UserRow, VersionRow, VolumeRow, WorkingRow, decode, encode,
 };
 use crate::api::{
     BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ContentHeaders, Document, Etag, EventKind,
-    IamBody, IamEntity, KeyLimits, KeyUse, ObjectAttributes, ObjectPart, PartNumber, PolicyVersion, Quota,
+    IamBody, IamEntity, Inventory, InventoryEvery, InventoryField, InventoryRun, InventorySeal,
+    InventoryState, KeyLimits, KeyUse, ObjectAttributes, ObjectPart, PartNumber, PolicyVersion, Quota,
     StorageClass, Usage, Versioning,
 };
 use crate::error::StoreErrorKind;
@@ -294,6 +295,31 @@ fn events_and_their_queues() {
 }
 
 #[test]
-fn named_keys() {
+fn named_keys_and_what_is_kept() {
     check(&KmsKeyRow { created: Timestamp(7), sealed: vec![1, 2] }, "010e020102");
+    check(&KeptRow(300), "01ac02");
+    assert_eq!(hex::encode(super::key::kept(20_000)), "3100004e20");
+}
+
+#[test]
+fn inventories() {
+    let inventory = Inventory {
+        id: "i".to_owned(),
+        enabled: true,
+        all_versions: false,
+        every: InventoryEvery::Week,
+        prefix: "p".to_owned(),
+        fields: vec![InventoryField::Size, InventoryField::Owner],
+        target: "t".to_owned(),
+        target_prefix: String::new(),
+        seal: InventorySeal::Kms("k".to_owned()),
+    };
+    check(&inventory, "01016901000101700200 0d01740002016b".replace(' ', "").as_str());
+    let run = |slot| InventoryRun { slot, started: Timestamp(7) };
+    let state = InventoryState {
+        done: Some(Timestamp(1)),
+        running: Some(run(None)),
+        last: Some(run(Some(Timestamp(2)))),
+    };
+    check(&state, "0101020100 0e 01 0104 0e".replace(' ', "").as_str());
 }

@@ -30,6 +30,7 @@
 //!   29 snapshot    | inode(8) | name
 //!   2a export      | name
 //!   30 kms key     | name
+//!   31 kept        | day(4)                    versions that stay till then
 //! ```
 //!
 //! A bucket is named by its root directory's inode, which is never reused. `esc` writes `00` as
@@ -69,6 +70,7 @@ const VOLUME: u8 = 0x28;
 pub(crate) const SNAPSHOT: u8 = 0x29;
 const EXPORT: u8 = 0x2a;
 const KMS_KEY: u8 = 0x30;
+const KEPT: u8 = 0x31;
 
 /// Tables whose rows may hold maps.
 pub(crate) const WITH_MAPS: [u8; 4] = [INODE, PART, DOOMED, SNAPSHOT];
@@ -416,6 +418,21 @@ pub(crate) fn outbox(target: &str) -> Vec<u8> {
 
 pub(crate) fn outboxes() -> [u8; 1] {
     [OUTBOX]
+}
+
+/// Days since 1970.
+pub(crate) fn kept(day: u32) -> Vec<u8> {
+    let mut key = vec![KEPT];
+    key.extend_from_slice(&day.to_be_bytes());
+    key
+}
+
+pub(crate) fn kept_days() -> [u8; 1] {
+    [KEPT]
+}
+
+pub(crate) fn kept_day(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(1..)?.try_into().ok()?))
 }
 
 pub(crate) fn kms_key(name: &str) -> Vec<u8> {

@@ -27,7 +27,7 @@ pub(crate) use inode::{
 };
 pub(crate) use name::{DentryRow, Directory, Leaf, LeafKind, Summary, VersionRow};
 pub(crate) use upload::{CompletedRow, PartRow, SweepRow, UploadRow};
-pub(crate) use user::{AccessKeyRow, IamRevisionRow, KmsKeyRow, UserRow};
+pub(crate) use user::{AccessKeyRow, IamRevisionRow, KeptRow, KmsKeyRow, UserRow};
 pub(crate) use volume::{ExportRow, Lease, SnapshotRow, VolumeRow};
 
 use crate::error::{StoreError, StoreResult};

@@ -43,3 +43,7 @@ pub(crate) struct KmsKeyRow {
     /// Under the root key.
     pub(crate) sealed: Vec<u8>,
 }
+
+/// How many versions stay until a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeptRow(pub(crate) u64);

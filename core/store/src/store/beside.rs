@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use gw_types::{Authenticated, BucketName, Level, Lsn, ObjectKey};
+use gw_types::{Authenticated, BucketName, Level, Lsn, ObjectKey, VersionSeq};
 
 use super::Store;
 use crate::api::{
-    ByteRange, Event, EventFate, EventQueue, EventSeq, ListPage, ListRequest, Placement, StoreStatus,
-    VersionId, VersionListPage, VersionListRequest,
+    ByteRange, Event, EventFate, EventQueue, EventSeq, Inventory, InventoryPage, InventoryRun, Kept,
+    ListPage, ListRequest, Placement, StoreStatus, VersionId, VersionListPage, VersionListRequest,
 };
 use crate::error::StoreResult;
 use crate::lifecycle::LifecycleDone;
@@ -67,6 +67,51 @@ impl Store {
     /// only.
     pub async fn flush(&self, who: &Authenticated, level: Level) -> StoreResult<Lsn> {
         self.core.flush(who, level).await
+    }
+}
+
+/// What must stay, for who sees to it that it can.
+impl Store {
+    /// Till when versions are under retention, and how many are under a legal hold. Admins only.
+    pub fn kept(&self, who: &Authenticated) -> StoreResult<Kept> {
+        self.core.kept(who)
+    }
+}
+
+/// Inventories, for who makes their lists. Admins only.
+impl Store {
+    /// Inventories whose list is due, or was begun and is not done.
+    pub fn inventories_due(&self, who: &Authenticated) -> StoreResult<Vec<(BucketName, String)>> {
+        self.core.inventories_due(who)
+    }
+    /// Begins a list, or takes up the one that was begun: its objects have the same names then.
+    /// `scheduled`: it is the list of this day or week.
+    pub async fn inventory_begin(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        (id, scheduled): (&str, bool),
+    ) -> StoreResult<(Inventory, InventoryRun)> {
+        self.core.inventory_begin(who, bucket, (id, scheduled)).await
+    }
+    /// The lines of a list, page by page: pass on what the page before said.
+    pub fn inventory_page(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        inventory: &Inventory,
+        after: Option<&(String, VersionSeq)>,
+    ) -> StoreResult<InventoryPage> {
+        self.core.inventory_page(who, bucket, inventory, after)
+    }
+    /// Notes that all objects of a list are there.
+    pub async fn inventory_done(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        (id, run): (&str, InventoryRun),
+    ) -> StoreResult<()> {
+        self.core.inventory_done(who, bucket, (id, run)).await
     }
 }
 

@@ -9,8 +9,8 @@ use super::Store;
 use crate::access;
 use crate::api::{
     AclInfo, AclRequest, BucketEncryption, BucketInfo, BucketListPage, BucketListRequest, BucketLogging,
-    BucketOptions, Lifecycle, LoggedBucket, Notifications, ObjectLock, Ownership, PublicBlock, Quota, Usage,
-    Versioning,
+    BucketOptions, Cleared, Inventory, InventoryInfo, Lifecycle, LoggedBucket, Notifications, ObjectLock,
+    Ownership, PublicBlock, Quota, Usage, VersionListRequest, Versioning,
 };
 use crate::error::StoreResult;
 
@@ -28,6 +28,20 @@ impl Store {
     /// Removes an empty bucket; its unfinished uploads are aborted.
     pub async fn bucket_delete(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<()> {
         self.core.bucket_delete(who, bucket).await
+    }
+    /// Counts the versions of one page of a bucket that are under lock, and says where the next page
+    /// begins. Admins only.
+    pub fn bucket_locked(
+        &self,
+        who: &Authenticated,
+        request: &VersionListRequest,
+    ) -> StoreResult<(u64, Option<VersionListRequest>)> {
+        self.core.bucket_locked(who, request)
+    }
+    /// Takes something of what is in a bucket away, for ever and whatever it is; call it until it is
+    /// done. `Locked` where something is under lock, `Leased` for a volume in use. Admins only.
+    pub async fn bucket_clear(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<Cleared> {
+        self.core.bucket_clear(who, bucket).await
     }
     /// What a bucket is, for who may list it.
     pub async fn bucket_head(&self, who: &Authenticated, bucket: &BucketName) -> StoreResult<BucketInfo> {
@@ -260,6 +274,25 @@ impl Store {
         notifications: Option<Notifications>,
     ) -> StoreResult<()> {
         self.core.bucket_notifications_set(who, bucket, notifications).await
+    }
+    /// All inventories of a bucket, by id, with how far each is.
+    pub async fn bucket_inventories(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+    ) -> StoreResult<Vec<InventoryInfo>> {
+        self.core.bucket_inventories(who, bucket)
+    }
+    /// Sets or removes an inventory. `NoSuchInventory`, `TooManyInventories`; `InvalidInventoryTarget`
+    /// where the target is not there or is another owner's.
+    pub async fn bucket_inventory_set(
+        &self,
+        who: &Authenticated,
+        bucket: &BucketName,
+        id: &str,
+        inventory: Option<Inventory>,
+    ) -> StoreResult<()> {
+        self.core.bucket_inventory_set(who, bucket, id, inventory).await
     }
     /// The website of a bucket, opaque, for whoever visits it.
     pub async fn bucket_website(

@@ -12,7 +12,7 @@ use gw_data::{Data, DataConfig, DataPorts, SegmentFiles};
 use gw_db::catalog::MemoryCatalog;
 use gw_db::{Db, DbConfig, DbPorts};
 use gw_sim::{ForgettingCatalog, ForgettingDisk, MemDisk, NoMiners, SimClock};
-use gw_store::{Durability, Store, StoreConfig, StorePorts, StoredMaps};
+use gw_store::{Durability, Horizon, Store, StoreConfig, StorePorts, StoredMaps};
 use gw_types::ports::{Catalog, Disk, StripeHashes, Striper};
 use gw_types::{
     FRAGMENT_BYTES, FragmentIndex, Hash32, Level, Lsn, PortError, PortErrorKind, PortResult, SegmentSeq,
@@ -60,6 +60,26 @@ impl Durability for Stalled {
     }
     fn standstill(&self) -> Option<String> {
         Some("11 of 14 miners answer".to_owned())
+    }
+}
+
+/// Nothing is dispersed, and it lasts as long as a test says.
+#[derive(Debug)]
+struct Lasting(Arc<Mutex<Horizon>>);
+
+#[async_trait]
+impl Durability for Lasting {
+    async fn wait(&self, _: Level, _: StreamId, _: Lsn) -> PortResult<()> {
+        nowhere()
+    }
+    async fn flush(&self, _: Level) -> PortResult<()> {
+        nowhere()
+    }
+    fn watermark(&self, _: Level) -> Lsn {
+        Lsn(0)
+    }
+    fn horizon(&self) -> Horizon {
+        self.0.lock().clone()
     }
 }
 
@@ -126,6 +146,10 @@ impl Machine {
     }
     pub async fn open_with_stalled_dispersal(&self) -> Store {
         self.open_with(Some(Arc::new(Stalled)), StoreConfig::default()).await
+    }
+    /// Where what is stored lasts as long as this says.
+    pub async fn open_lasting(&self, horizon: Arc<Mutex<Horizon>>) -> Store {
+        self.open_with(Some(Arc::new(Lasting(horizon))), StoreConfig::default()).await
     }
     async fn open_with(&self, durability: Option<Arc<dyn Durability>>, config: StoreConfig) -> Store {
         let (disk, catalog) = (Arc::new(self.disk.clone()), self.catalog.clone());

@@ -295,6 +295,7 @@ fn inside(
         remote: parts.extensions.get::<Remote>().copied(),
         now_seconds,
         request_id: RequestName::of(&parts.extensions),
+        note: parts.extensions.get::<Arc<crate::trail::Note>>().cloned(),
     });
     headers.remove(header::EXPIRES);
     // The inner service would look for a bucket in the host.

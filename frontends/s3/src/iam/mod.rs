@@ -249,6 +249,7 @@ impl Iam {
             remote: parts.extensions.get::<Remote>().copied(),
             now_seconds,
             request_id: RequestName::of(&parts.extensions),
+            note: None,
         };
         Ok((access_key.to_owned(), who.under(Arc::new(said))))
     }

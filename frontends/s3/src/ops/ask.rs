@@ -294,6 +294,7 @@ mod tests {
             remote: None,
             now_seconds: 0,
             request_id: String::new(),
+            note: None,
         };
         extensions.insert(AsSent(Arc::new(said)));
         extensions

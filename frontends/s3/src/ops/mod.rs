@@ -5,6 +5,7 @@
 mod ask;
 mod buckets;
 mod extras;
+pub(crate) mod inventory;
 mod lifecycle;
 mod list;
 mod logging;
@@ -159,6 +160,14 @@ operations! {
             -> PutBucketNotificationConfigurationOutput by set_notifications;
         get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput by show_logging;
         put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput by set_logging;
+        get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput)
+            -> GetBucketInventoryConfigurationOutput by show_inventory;
+        list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput)
+            -> ListBucketInventoryConfigurationsOutput by list_inventories;
+        put_bucket_inventory_configuration(PutBucketInventoryConfigurationInput)
+            -> PutBucketInventoryConfigurationOutput by set_inventory;
+        delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput)
+            -> DeleteBucketInventoryConfigurationOutput by remove_inventory;
         get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput by show_website;
         put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput by set_website;
         delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput by remove_website;

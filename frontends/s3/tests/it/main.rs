@@ -12,6 +12,7 @@ mod clients;
 mod forms;
 mod harness;
 mod iam;
+mod inventories;
 mod listing;
 mod logs;
 mod multipart;

@@ -249,6 +249,47 @@ async fn lifecycle_and_payer_are_kept_as_they_were_said() {
 }
 
 #[tokio::test]
+async fn answers_say_that_the_requester_was_charged_where_he_pays() {
+    let gateway = Gateway::start_with(|config| config.new_buckets = NewBuckets::Classic).await;
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"bob"},"Action":"s3:*",
+        "Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}]}"#;
+    assert_eq!(put(&gateway, "?policy", policy).await.status, 204);
+    gateway.put("k", b"x").await;
+    let bob = |method: &str, target: &str| {
+        gateway.wire(method, target).with(|wire| {
+            wire.access_key = "AKIABOB".to_owned();
+            wire.secret = "bobs-secret".to_owned();
+        })
+    };
+    const CHARGED: &str = "x-amz-request-charged";
+    let pays = |method: &str, target: &str| bob(method, target).header("x-amz-request-payer", "requester");
+    assert_eq!(pays("GET", "/bucket/k").send().await.header(CHARGED), None, "the owner pays here");
+    let payer = "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>";
+    assert_eq!(put(&gateway, "?requestPayment", payer).await.status, 200);
+    assert_eq!(bob("GET", "/bucket/k").send().await.code(), "AccessDenied");
+    for (method, target, status) in [
+        ("GET", "/bucket/k", 200),
+        ("HEAD", "/bucket/k", 200),
+        ("GET", "/bucket?list-type=2", 200),
+        ("GET", "/bucket", 200),
+        ("GET", "/bucket?versions", 200),
+        ("GET", "/bucket/k?acl", 200),
+        ("POST", "/bucket/m?uploads", 200),
+        ("GET", "/bucket?uploads", 200),
+        ("PUT", "/bucket/new", 200),
+        ("DELETE", "/bucket/new", 204),
+    ] {
+        let reply = pays(method, target).send().await;
+        assert_eq!((reply.status, reply.header(CHARGED)), (status, Some("requester")), "{method} {target}");
+    }
+    // AWS's answers about settings of buckets do not say it, nor do errors, nor the owner's.
+    assert_eq!(pays("HEAD", "/bucket").send().await.header(CHARGED), None);
+    assert_eq!(pays("GET", "/bucket/none").send().await.header(CHARGED), None);
+    let owner = gateway.wire("GET", "/bucket/k").header("x-amz-request-payer", "requester").send().await;
+    assert_eq!((owner.status, owner.header(CHARGED)), (200, None));
+}
+
+#[tokio::test]
 async fn notifications_are_kept_and_what_happens_is_queued() {
     let arn = |kind: &str| gw_s3::EventArn { name: "hook".to_owned(), kind: kind.to_owned() };
     let gateway = Gateway::start_with(|config| config.event_arns = vec![arn("webhook")]).await;

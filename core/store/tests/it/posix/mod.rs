@@ -6,7 +6,7 @@ mod crash;
 mod lists;
 mod model;
 mod names;
-mod paths;
+pub mod paths;
 mod random;
 mod rights;
 mod views;
