@@ -10,7 +10,7 @@ use crate::run::{Result, cargo, run};
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// The bucket that suites run in.
-const BUCKET: &str = "conformance";
+const BUCKET: &str = "suites";
 
 /// A mount to run in.
 pub struct Place {
@@ -34,8 +34,8 @@ impl Place {
         if let Some(at) = &asked.mount {
             return Ok(Self { at: at.clone(), server: Server::None, scratch: None });
         }
-        let scratch =
-            std::env::temp_dir().join(format!("posix-{}-{}", std::process::id(), u8::from(writeback)));
+        // Short: the suites make sockets, whose paths have at most 107 bytes.
+        let scratch = std::env::temp_dir().join(format!("px{}-{}", std::process::id(), u8::from(writeback)));
         let at = scratch.join("mnt");
         std::fs::create_dir_all(&at).map_err(|error| error.to_string())?;
         if !asked.gateway {
@@ -95,13 +95,14 @@ fn is_mounted(at: &Path) -> bool {
     table.lines().any(|line| line.split(' ').nth(4) == at.to_str())
 }
 
-/// Builds a program of ours, unless told where it is.
-fn built(asked: &Asked, name: &str, what: &[&str], folder: &str) -> Result<PathBuf> {
+/// Builds a program of ours, unless told where it is. `--workspace` keeps the set of features the same as
+/// for the tests; without it cargo would build most dependencies a second time.
+fn built(asked: &Asked, name: &str, what: &str, folder: &str) -> Result<PathBuf> {
     if let Some(at) = &asked.bin_dir {
         return Ok(at.join(name));
     }
     let mut build = cargo();
-    build.args(["build", "--locked"]).args(what);
+    build.args(["build", "--workspace", "--locked", "--quiet", what, name]);
     if asked.release {
         build.arg("--release");
     }
@@ -110,7 +111,7 @@ fn built(asked: &Asked, name: &str, what: &[&str], folder: &str) -> Result<PathB
 }
 
 fn memory(asked: &Asked, at: &Path, writeback: bool) -> Result<Child> {
-    let program = built(asked, "fuse_memory", &["-p", "gw-fuse", "--example", "fuse_memory"], "examples")?;
+    let program = built(asked, "fuse_memory", "--example", "examples")?;
     let mut server = Command::new(program);
     server.args(["--allow-other", "--suid", "--dev"]).arg(at).stdout(Stdio::null());
     if writeback {
@@ -120,7 +121,7 @@ fn memory(asked: &Asked, at: &Path, writeback: bool) -> Result<Child> {
 }
 
 fn gateway(asked: &Asked, scratch: &Path, at: &Path, writeback: bool) -> Result<(Stack, Ready)> {
-    let program = built(asked, "cess-gateway", &["-p", "gateway"], "")?;
+    let program = built(asked, "cess-gateway", "--bin", "")?;
     let options = if writeback { "allow_other,suid,dev,writeback" } else { "allow_other,suid,dev" };
     let flags = ["--mount", &at.to_string_lossy(), "--mount-options", options];
     let mut stack = Stack::new(&program, &scratch.join("data"), scratch).with_flags(&flags);
