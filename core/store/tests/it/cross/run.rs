@@ -129,14 +129,13 @@ impl Run {
             1 => self.rng.below(len + 1),
             _ => self.rng.below(len + 5000),
         };
-        let body = self.body();
+        let mut body = self.body();
+        if body.is_empty() {
+            // Writing nothing changes nothing, and the kernel does not even ask for it.
+            body.push(0);
+        }
         self.model.write(file, (!append).then_some(offset as usize), &body);
         let (flags, bytes) = (WriteFlags::default(), Bytes::from(body));
-        if bytes.is_empty() {
-            // Writing nothing makes nothing longer.
-            self.model.file(file).change().truncate(len as usize);
-            return;
-        }
         self.paths.files.write(&self.paths.caller, handle, offset, bytes, flags).await.unwrap();
         self.count("write");
     }
