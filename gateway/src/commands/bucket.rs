@@ -50,7 +50,13 @@ async fn delete(reach: &Reach, client: &AdminClient, name: &str, with_files: Opt
             cleared?
         }
     };
-    let () = client.delete(&format!("/v1/buckets/{name}")).await?;
+    let deleted: Result<()> = client.delete(&format!("/v1/buckets/{name}")).await;
+    deleted.map_err(|error| match with_files {
+        None if error.to_string().contains("not empty") => {
+            Error::new(format!("{error}. `--with-files` deletes everything in it first, for ever"))
+        }
+        _ => error,
+    })?;
     let told = serde_json::json!({
         "deleted": name, "objects": cleared.objects, "versions": cleared.versions,
         "markers": cleared.markers, "unlisted": cleared.unlisted
