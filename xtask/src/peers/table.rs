@@ -72,7 +72,8 @@ impl std::fmt::Display for Table {
                 let cell = self.cell(op, at);
                 let (least, most) = spread(&cell.per_second);
                 let rate = median(&cell.per_second);
-                write!(f, " **{rate:.0}** ({least:.0} to {most:.0})")?;
+                let places = if rate < 20.0 { 2 } else { 0 };
+                write!(f, " **{rate:.places$}** ({least:.places$} to {most:.places$})")?;
                 if at > 0 {
                     write!(f, ", gateway {:.1} x", ours / rate)?;
                 }
