@@ -44,10 +44,6 @@ pub(crate) fn request(address: SocketAddr, head: &str, body: &[u8]) -> Answer {
     let mut sent = head.as_bytes().to_vec();
     sent.extend_from_slice(body);
     let answer = answered(&exchange(address, &sent, false));
-    assert!(
-        !matches!(answer.status, 500 | 501 if answer.says("InternalError")),
-        "an internal error: {answer:?}"
-    );
     assert_ne!(answer.status, 500, "an internal error: {answer:?}");
     answer
 }

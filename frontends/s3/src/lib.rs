@@ -17,8 +17,8 @@
 //! decision about objects is the store's. s3s and hyper are known nowhere else in the workspace.
 //!
 //! What is left out for now answers plainly that it is (501, or AWS's error for a bucket that never
-//! had the setting): replication, transitions of
-//! storage classes, and session tokens.
+//! had the setting): replication and transitions of
+//! storage classes.
 //!
 //! s3s logs every S3 error at ERROR, a plain 404 too, and at DEBUG it prints what must not be in a
 //! log. Whoever sets up tracing adds [`LOG_DIRECTIVE`]; failures that are ours are logged by this
